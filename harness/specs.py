@@ -1,0 +1,207 @@
+"""The values that cross every border: what decides a run (`RunSpec`) and what a run gives (`RunResult`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PROTOCOL = 1
+"""Revision of what training and evaluation do to the numbers. A change that moves any number raises it, and with it
+the identity of every run."""
+
+KINDS = ("dataset", "backbone", "objective", "miner", "sampler", "regularizer")
+"""The kinds of part that a run is put together from, in the order in which they are shown."""
+
+CAUSES = ("diverged", "out_of_memory", "bad_data", "exception", "crash")
+"""Why a run can end without numbers. `crash`: its worker died again and again without a word."""
+
+SELECTIONS = ("last", "best_validation", "best_test")
+"""Which epoch a number is taken from. `best_test` is what the papers did: the epoch of the highest test recall_at_1."""
+
+
+class Settings(BaseModel):
+    """A section of a study that is not a part: typed, closed, immutable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Training(Settings):
+    """How long and on what views of the images a run trains."""
+
+    epochs: int = Field(150, ge=1)
+    batch_size: int = Field(112, ge=2)
+    augmentation: Literal["none", "shift", "base", "big", "adv", "red"] = "base"
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class Optimizer(Settings):
+    """One optimizer for the network; the objective's own parameters use its multipliers and no weight decay."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = Field(1e-5, gt=0)
+    weight_decay: float = Field(4e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    embedding_lr_multiplier: float = Field(1.0, gt=0)
+    milestones: list[int] = []
+    gamma: float = Field(0.3, gt=0)
+
+
+class Evaluation(Settings):
+    """Which families of metrics are measured, on which classes, how often. The last epoch is always measured."""
+
+    every: int = Field(1, ge=1)
+    test: list[str] = ["retrieval", "clustering", "density", "spectrum"]
+    train: list[str] = ["density", "spectrum"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One part of a run: its name, every option with its default written in, and the part's revision."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    revision: int = 1
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides the numbers of one run, and nothing else: no path, host, study or back-end."""
+
+    dataset: Choice
+    backbone: Choice
+    objective: Choice
+    sampler: Choice
+    seed: int
+    miner: Choice | None = None
+    regularizer: Choice | None = None
+    training: Training = Training()
+    optimizer: Optimizer = Optimizer()
+    evaluation: Evaluation = Evaluation()
+    protocol: int = PROTOCOL
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as plain JSON types; `from_dict` is its inverse."""
+        parts = {kind: getattr(self, kind) for kind in KINDS}
+        return {
+            **{kind: asdict(choice) if choice else None for kind, choice in parts.items()},
+            "training": self.training.model_dump(),
+            "optimizer": self.optimizer.model_dump(),
+            "evaluation": self.evaluation.model_dump(),
+            "seed": self.seed,
+            "protocol": self.protocol,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunSpec:
+        parts = {kind: Choice(**data[kind]) if data[kind] else None for kind in KINDS}
+        return cls(
+            **parts,  # type: ignore[arg-type]
+            training=Training(**data["training"]),
+            optimizer=Optimizer(**data["optimizer"]),
+            evaluation=Evaluation(**data["evaluation"]),
+            seed=data["seed"],
+            protocol=data["protocol"],
+        )
+
+    @cached_property
+    def run_id(self) -> str:
+        """64 bits of the SHA-256 over the canonical JSON, in hex."""
+        return hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()[:16]
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted path -> value, as a person would name it: `objective`, `objective.beta`, `training.epochs`, `seed`."""
+        flat: dict[str, Any] = {}
+        for kind in KINDS:
+            choice: Choice | None = getattr(self, kind)
+            flat[kind] = choice.name if choice else "none"
+            for option, value in (choice.options if choice else {}).items():
+                flat[f"{kind}.{option}"] = value
+        for section in ("training", "optimizer", "evaluation"):
+            for name, value in getattr(self, section).model_dump().items():
+                flat[f"{section}.{name}"] = value
+        return flat | {"seed": self.seed}
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: sorted keys, no spaces, no nan."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number of one run."""
+
+    split: str  # "train" or "test"
+    metric: str
+    selection: str  # one of SELECTIONS
+    epoch: int  # 1-based: the number of finished epochs
+    value: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One number over the epochs of a run; `epochs` and `values` have the same length."""
+
+    split: str
+    metric: str
+    epochs: list[int]
+    values: list[float | None]  # None where the number is not defined (nan does not travel through JSON)
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Singular values, largest first, normalized to sum 1, of the embeddings of one split at a selected epoch."""
+
+    split: str
+    selection: str
+    epoch: int
+    values: list[float]
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """One metric for each class of a split at a selected epoch; `scores` maps class name -> value."""
+
+    split: str
+    metric: str
+    selection: str
+    epoch: int
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves behind: numbers, or the cause of its failure; never silence."""
+
+    run_id: str
+    state: Literal["done", "failed"]
+    cause: str | None = None  # one of CAUSES when failed
+    message: str | None = None
+    traceback: str | None = None
+    measurements: list[Measurement] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    spectra: list[Spectrum] = field(default_factory=list)
+    class_scores: list[ClassScores] = field(default_factory=list)
+    cost: dict[str, float] = field(default_factory=dict)  # names carry units: train_seconds, step_ms, peak_memory_mb
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"format": 1, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunResult:
+        values = {key: value for key, value in data.items() if key != "format"}
+        for name, kind in (
+            ("measurements", Measurement),
+            ("curves", Curve),
+            ("spectra", Spectrum),
+            ("class_scores", ClassScores),
+        ):
+            values[name] = [kind(**item) for item in values.get(name, [])]
+        return cls(**values)

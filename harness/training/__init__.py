@@ -1,0 +1,1 @@
+"""Training: a pure function of (spec, data). Knows nothing of databases, back-ends or other runs."""
