@@ -1,0 +1,131 @@
+"""Files that are there whole or not at all: written aside, then renamed. What the disk refuses becomes a StoreError."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+
+_NOT_WRITABLE = {errno.EROFS, errno.ENOTDIR, errno.EACCES, errno.EPERM}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def told_as(action: str, path: Path) -> Iterator[None]:
+    """Turns an OSError into one sentence: what was tried, on which path, why it failed, what would help."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"cannot {action} {path}: {reason}{_remedy(error)}") from error
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in _NOT_WRITABLE:
+        return "; choose a folder that you may write to with --results"
+    if error.errno in _FULL:
+        return "; free some space and start again, finished runs are kept"
+    return ""
+
+
+def write_atomically(path: Path, text: str, *, durable: bool = False, replace: bool = True) -> None:
+    """Writes `path` whole or not at all; `durable` also survives a power cut.
+
+    With `replace=False` an existing file is left as it is and FileExistsError is raised; of several writers one wins.
+    """
+    aside = path.with_name(f"{path.name}.tmp-{secrets.token_hex(4)}")
+    try:
+        with told_as("write", path):
+            _write(aside, text, durable)
+            if replace:
+                os.replace(aside, path)
+        if not replace:
+            _link(aside, path)
+        if durable:
+            _sync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            aside.unlink()
+
+
+def _write(path: Path, text: str, durable: bool) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _link(aside: Path, path: Path) -> None:
+    with told_as("write", path):
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass
+        except OSError:
+            # Some file systems have no hard links; the check is then not atomic with the rename.
+            if not path.exists():
+                os.replace(aside, path)
+                return
+        else:
+            return
+    raise FileExistsError(f"{path} is there already")
+
+
+def _sync_folder(folder: Path) -> None:
+    # The rename itself lives in the folder. Not every file system lets a folder be synced; the file is safe anyway.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """The folder and its parents; StoreError when it cannot be made."""
+    with told_as("make the folder", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in a file, or None when there is no such file.
+
+    Raises StoreError when it cannot be read or is not JSON (a truncated copy).
+    """
+    try:
+        with told_as("read", path):
+            text = _text(path)
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path} is not a text file: {error}") from error
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged (not JSON: {error}); copy it again or delete it") from error
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def utc_now() -> str:
+    """Now, such as 2026-11-20T18:15:34.123+00:00."""
+    return utc_text(datetime.now(UTC).timestamp())
+
+
+def utc_text(seconds: float) -> str:
+    """Seconds since 1970 as UTC text with milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,291 @@
+"""A run's folder, `results/runs/<ab>/<run_id>/`: the record of the run, and all that a worker writes.
+
+spec.json       what decides the run; written once
+lease.json      who works on it now (`lease`)
+checkpoint.pt   where it would continue
+progress.json   how far it is, for the display
+result.json     its numbers or the cause of its failure; exists whole or not at all, and ends the run
+log.txt         what was said meanwhile
+attempts/       one record for each time somebody worked on it, and failed results that were retried
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import StoreError
+from harness.specs import RunResult, RunSpec
+from harness.store.files import make_folder, read_json, told_as, utc_now, utc_text, write_atomically
+from harness.store.lease import LIMIT_S, Lease, Owner, is_stale, read_owner
+
+State = Literal["pending", "running", "done", "failed"]
+
+RUN_ID = re.compile(r"[0-9a-f]{16}")
+_STATE_AT_THE_TOP = re.compile(rb'"state": "(done|failed)"')
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Somebody worked on a run from `begin` to `end` (UTC text), and how that ended.
+
+    `cause`: done, a cause of failure (`specs.CAUSES`), `lost` (died without a word) or `interrupted` (asked to stop).
+    """
+
+    name: str  # of its record; begins with the time, so that sorted names are in order
+    begin: str
+    end: str
+    cause: str
+    host: str
+    device: str | None = None
+    pid: int | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+class RunFolder:
+    """The folder of one run. Making the object touches nothing."""
+
+    def __init__(self, results_dir: Path | str, run_id: str) -> None:
+        if not RUN_ID.fullmatch(run_id):
+            raise StoreError(f"{run_id!r} is not the id of a run; right would be 16 digits 0-9a-f")
+        self.run_id = run_id
+        self.path = Path(results_dir) / "runs" / run_id[:2] / run_id
+        self.checkpoint_path = self.path / "checkpoint.pt"
+        self.log_path = self.path / "log.txt"
+        self.lease_path = self.path / "lease.json"
+        self.result_path = self.path / "result.json"
+        self._spec_path = self.path / "spec.json"
+        self._progress_path = self.path / "progress.json"
+        self._attempts_path = self.path / "attempts"
+
+    def write_spec(self, spec: RunSpec) -> None:
+        """Makes the folder for this spec; doing it twice changes nothing.
+
+        Raises StoreError when the folder holds another spec, which is left as it is.
+        """
+        if spec.run_id != self.run_id:
+            raise StoreError(f"run {spec.run_id} cannot be kept in {self.path}, the folder of run {self.run_id}")
+        text = json.dumps(spec.to_dict(), indent=1)
+        if self._spec_path.exists():
+            found = read_json(self._spec_path)
+            if found != json.loads(text):
+                raise StoreError(f"{self._spec_path} holds another spec under the same id; move {self.path} away")
+            return
+        make_folder(self.path)
+        write_atomically(self._spec_path, text)
+
+    def read_spec(self) -> RunSpec:
+        """The spec; StoreError when there is none, or when it is not that of this run."""
+        found = read_json(self._spec_path)
+        if found is None:
+            raise StoreError(f"{self._spec_path} is missing")
+        try:
+            spec = RunSpec.from_dict(found)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StoreError(f"{self._spec_path} is not the spec of a run: {error}") from error
+        if spec.run_id != self.run_id:
+            raise StoreError(f"{self._spec_path} describes run {spec.run_id}, not {self.run_id}; was it edited?")
+        return spec
+
+    def state(self, limit_s: float = LIMIT_S) -> State:
+        """Where the run stands; a run whose worker died is pending again."""
+        ended = self._ended()
+        if ended:
+            return ended
+        owner = read_owner(self.lease_path)
+        return "pending" if owner is None or is_stale(self.lease_path, owner, limit_s) else "running"
+
+    def owner(self) -> Owner | None:
+        """Who holds, or held until dying, the lease."""
+        return read_owner(self.lease_path)
+
+    def read_result(self) -> RunResult | None:
+        """The result, or None while there is none.
+
+        Raises StoreError when the file is damaged or belongs to another run.
+        """
+        return result_from(read_json(self.result_path), self.result_path, self.run_id)
+
+    def take(
+        self,
+        *,
+        max_lost: int = 3,
+        device: str | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        limit_s: float = LIMIT_S,
+        **lease_options: Any,
+    ) -> Lease | None:
+        """The right to work on the run, or None when it has ended or somebody else works on it.
+
+        A run that was lost `max_lost` times is given a failed result with cause `crash`, and None is returned.
+        """
+        if self._ended():
+            return None
+        about = {"device": device, "provenance": dict(provenance or {})}
+        lease = Lease.take(self.lease_path, about, limit_s=limit_s, bury=self._bury, **lease_options)
+        if lease is None:
+            return None
+        # Between the two looks somebody else may have finished it and given the lease back.
+        if self._ended() or self._give_up(lease, max_lost):
+            lease.release()
+            return None
+        return lease
+
+    def publish(self, result: RunResult, lease: Lease) -> None:
+        """Makes the result exist, whole and once, and gives the lease back.
+
+        Raises StoreError when the lease is lost (somebody else works on the run, or has finished it); nothing is
+        written then.
+        """
+        if result.run_id != self.run_id:
+            raise StoreError(f"the result of run {result.run_id} does not belong into {self.path}")
+        text = result_text(result)
+        if not lease.held():
+            raise self._refusal(lease)
+        # The record comes first, so that whoever sees the result sees how it came about.
+        self._record(lease.owner, utc_now(), "done" if result.state == "done" else str(result.cause))
+        try:
+            if not lease.held():
+                raise FileExistsError
+            write_atomically(self.result_path, text, durable=True, replace=False)
+        except FileExistsError:
+            self._record(lease.owner, utc_now(), "lost")
+            lease.release()
+            raise self._refusal(lease) from None
+        lease.release()
+
+    def abandon(self, lease: Lease, cause: str = "interrupted") -> None:
+        """Gives the lease back without a result and says why; the run is pending again and keeps its checkpoint."""
+        if lease.held():
+            self._record(lease.owner, utc_now(), cause)
+        lease.release()
+
+    def retry(self) -> bool:
+        """Moves a failed result into attempts/, so that the run is pending again; False when it has not failed."""
+        if self._ended() != "failed":
+            return False
+        settled = {"settled": self._all_lost(), "result": read_json(self.result_path)}
+        self._make_attempts()
+        number = len(list(self._attempts_path.glob("retried-*.json"))) + 1
+        write_atomically(self._attempts_path / f"retried-{number}.json", json.dumps(settled), durable=True)
+        with told_as("remove", self.result_path):
+            self.result_path.unlink(missing_ok=True)
+        return True
+
+    def attempts(self) -> list[Attempt]:
+        """All records, oldest first; one that cannot be read raises StoreError."""
+        names = sorted(path.stem for path in self._attempts_path.glob("2*.json"))
+        return [Attempt(name, **read_json(self._attempts_path / f"{name}.json")) for name in names]
+
+    def lost_attempts(self) -> int:
+        """How often the run's worker died without a word since it was last retried."""
+        settled = [read_json(path)["settled"] for path in self._attempts_path.glob("retried-*.json")]
+        return self._all_lost() - max(settled, default=0)
+
+    def write_progress(self, progress: Mapping[str, Any]) -> None:
+        """Replaces what `read_progress` gives."""
+        write_atomically(self._progress_path, json.dumps(dict(progress)))
+
+    def read_progress(self) -> dict[str, Any] | None:
+        """What was last written, or None."""
+        found = read_json(self._progress_path)
+        return found if isinstance(found, dict) else None
+
+    def _ended(self) -> Literal["done", "failed"] | None:
+        # A study of 10,000 finished runs is looked through in seconds only if no result is read whole.
+        with told_as("read", self.result_path):
+            head = _head(self.result_path)
+        if head is None:
+            return None
+        found = _STATE_AT_THE_TOP.search(head)
+        if found:
+            return "done" if found.group(1) == b"done" else "failed"
+        result = self.read_result()
+        return result.state if result else None
+
+    def _give_up(self, lease: Lease, max_lost: int) -> bool:
+        lost = self.lost_attempts()
+        if lost < max_lost:
+            return False
+        message = f"its worker died {lost} times without a word; what it said last is in {self.log_path}"
+        result = RunResult(self.run_id, "failed", cause="crash", message=message)
+        if lease.held():
+            with suppress(FileExistsError):
+                write_atomically(self.result_path, result_text(result), durable=True, replace=False)
+        return True
+
+    def _bury(self, dead: Owner) -> None:
+        # A lease that was never written whole belonged to somebody who had not begun to work.
+        if dead.begun:
+            self._record(dead, utc_text(dead.beat), "lost")
+
+    def _record(self, owner: Owner, end: str, cause: str) -> None:
+        record = asdict(Attempt("", owner.begun, end, cause, owner.host, pid=owner.pid, **owner.about))
+        del record["name"]
+        self._make_attempts()
+        write_atomically(self._attempts_path / f"{attempt_name(owner)}.json", json.dumps(record))
+
+    def _make_attempts(self) -> None:
+        make_folder(self._attempts_path)
+
+    def _all_lost(self) -> int:
+        return sum(attempt.cause == "lost" for attempt in self.attempts())
+
+    def _refusal(self, lease: Lease) -> StoreError:
+        return StoreError(
+            f"the result of run {self.run_id} by process {lease.owner.pid} on {lease.owner.host} is refused: "
+            "the run was taken over by another worker meanwhile"
+        )
+
+
+def run_folders(results_dir: Path | str) -> Iterator[RunFolder]:
+    """All run folders below a results folder, in the order of their ids; other files and folders are passed over."""
+    for path in sorted(Path(results_dir).glob("runs/??/*")):
+        if RUN_ID.fullmatch(path.name) and path.parent.name == path.name[:2]:
+            yield RunFolder(results_dir, path.name)
+
+
+def result_text(result: RunResult) -> str:
+    """The result as it stands in the file; ValueError when it holds nan or infinity, which JSON cannot carry."""
+    return json.dumps(result.to_dict(), allow_nan=False)
+
+
+def result_from(found: Any, path: Path, run_id: str) -> RunResult | None:
+    """The inverse of `result_text` after JSON; StoreError when the value is not the result of this run."""
+    if found is None:
+        return None
+    try:
+        if found["format"] != 1:
+            raise StoreError(f"{path} has format {found['format']}; this version of harness reads format 1")
+        result = RunResult.from_dict(found)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreError(f"{path} is not the result of a run: {error}") from error
+    if result.run_id != run_id or result.state not in ("done", "failed"):
+        raise StoreError(f"{path} is not the result of run {run_id}")
+    return result
+
+
+def digest_of(text: bytes) -> str:
+    """What tells one result from another: 64 bits of SHA-256, in hex."""
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def attempt_name(owner: Owner) -> str:
+    """The begin and a piece of the token, such as 20261120T181534-1f0c9a2b."""
+    begun = datetime.fromisoformat(owner.begun)
+    return f"{begun:%Y%m%dT%H%M%S}-{owner.token[:8]}"
+
+
+def _head(path: Path) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read(200)
+    except FileNotFoundError:
+        return None
