@@ -1,0 +1,24 @@
+"""The command line. `main` is the door: it turns errors into one message and the exit code of their kind."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; exit codes: 0 done, 1 some runs failed, 2 usage or study, 3 environment, 130 interrupted."""
+    from harness.cli.app import app
+    from harness.errors import HarnessError
+
+    try:
+        app()
+    except HarnessError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("harness: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # `harness status | head` closes our stdout; that is no fault of anybody's.
+        sys.stderr.close()
+        sys.exit(0)

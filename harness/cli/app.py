@@ -1,0 +1,47 @@
+"""All commands in one application, and the options that may stand before a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import __version__
+from harness.cli import database, parts, report, runs
+from harness.cli.places import Before
+
+app = typer.Typer(
+    name="harness",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Benchmark studies of deep metric learning: one study file, one protocol, one results database.",
+    epilog="Exit codes: 0 done, 1 some runs failed, 2 usage or study error, 3 the environment lacks something, "
+    "130 interrupted (everything finished is kept).",
+)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        typer.echo(f"harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def before(
+    context: typer.Context,
+    results: Annotated[Path | None, typer.Option("--results", metavar="DIR", envvar="HARNESS_RESULTS")] = None,
+    db: Annotated[str | None, typer.Option("--db", metavar="URL", envvar="HARNESS_DB")] = None,
+    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", envvar="HARNESS_DATA")] = None,
+    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True)] = False,
+) -> None:
+    """Keep what stands before the command for the command."""
+    context.obj = Before(results, db, data)
+
+
+for module in (runs, report, parts):
+    module.add_to(app)
+app.add_typer(database.app, name="db")

@@ -1,0 +1,133 @@
+"""What a person sees while a study runs: a live table in a terminal, plain lines elsewhere (logs, `NO_COLOR`, pipes)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.live import Live
+    from rich.table import Table
+
+    from harness.launch import Snapshot
+
+PLAIN_EVERY_S = 15.0
+"""Without a terminal a line is written whenever runs have finished, and at least this often while some are running."""
+
+
+def message(text: str) -> None:
+    """A line for the person; stdout is for data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def clock(seconds: float | None) -> str:
+    """`1:02:03`, `02:03`, or `-` when not known."""
+    if seconds is None:
+        return "-"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute:02d}:{second:02d}"
+
+
+def percent(value: float | None) -> str:
+    """A share as the literature prints it, in percent."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def headline(study: str, now: Snapshot) -> str:
+    """The state of a study in one line."""
+    failed = f", {now.failed} failed" if now.failed else ""
+    return (
+        f"{study}: {now.done} of {now.total} runs done{failed}, {len(now.running)} running, {now.pending} waiting; "
+        f"{clock(now.elapsed_s)} elapsed, about {clock(now.eta_s)} left"
+    )
+
+
+class Display:
+    """A context in which progress is shown; `prepare` and `show` are the callbacks that `launch` wants."""
+
+    def __init__(self, study: str) -> None:
+        self.study = study
+        self.live: Live | None = None
+        self.told: set[str] = set()
+        self.last_line = 0.0
+        self.last_step = -1
+
+    def __enter__(self) -> Display:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self.live = Live(console=Console(stderr=True), refresh_per_second=4)
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.live.stop()
+
+    def prepare(self, done: int, total: int, what: str) -> None:
+        """Progress of a long step before training, such as decoding images."""
+        if self.live:
+            from rich.text import Text
+
+            self.live.update(Text(f"{what}: {done} of {total}"))
+        elif 10 * done // max(total, 1) != self.last_step:
+            self.last_step = 10 * done // max(total, 1)
+            message(f"{what}: {done} of {total}")
+
+    def show(self, now: Snapshot) -> None:
+        """How the study stands."""
+        if self.live:
+            self.live.update(live_table(self.study, now))
+        else:
+            self.write_lines(now)
+
+    def write_lines(self, now: Snapshot) -> None:
+        """One line a finished run, and the headline from time to time."""
+        for run in reversed([run for run in now.latest if run["run_id"] not in self.told]):
+            self.told.add(run["run_id"])
+            message(f"{run['state']:6} {run['method']}, seed {run['seed']}: {outcome_of(run)}")
+            self.last_line = 0.0
+        if time.monotonic() - self.last_line > PLAIN_EVERY_S:
+            self.last_line = time.monotonic()
+            message(headline(self.study, now))
+
+
+def outcome_of(run: Mapping[str, Any]) -> str:
+    """What came of a run, in a few words."""
+    return f"R@1 {percent(run['recall_at_1'])}" if run["state"] == "done" else str(run["cause"])
+
+
+def live_table(study: str, now: Snapshot) -> Table:
+    """Headline, running runs, newest results."""
+    from rich.table import Table
+
+    table = Table(title=headline(study, now), title_justify="left", expand=False)
+    table.add_column("method", min_width=30)
+    for column in ("seed", "epoch", "loss", "R@1"):
+        table.add_column(column, justify="right")
+    for run in now.running:
+        epoch = f"{run['epoch']}/{run['epochs']}" if "epochs" in run else "starting"
+        loss = "" if run.get("loss") is None else f"{run['loss']:.4f}"
+        table.add_row(f"▸ {run['method']}", str(run["seed"]), epoch, loss, percent(run.get("recall_at_1")))
+    table.add_section()
+    for run in now.latest[:8]:
+        style = None if run["state"] == "done" else "red"
+        value = percent(run["recall_at_1"]) if run["state"] == "done" else str(run["cause"])
+        table.add_row(f"  {run['method']}", str(run["seed"]), run["state"], "", value, style=style)
+    return table
+
+
+def summary_table(runs: pd.DataFrame, counts: Mapping[str, int]) -> str:
+    """Counts by state, then every failure with its reason."""
+    lines = ["  ".join(f"{count} {state}" for state, count in counts.items())]
+    for row in runs[runs["state"] == "failed"].to_dict("records"):
+        lines.append(f"failed {row['run_id']}  {row['method']}, seed {row['seed']}: {row['cause']}: {row['message']}")
+    return "\n".join(lines)

@@ -1,0 +1,85 @@
+"""The commands about parts: `parts` lists what there is, `prepare` builds an image bank."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli.display import Display, message
+from harness.cli.places import DataOption, ResultsOption, places
+from harness.cli.runs import JsonOption, SetOption, assignments
+from harness.errors import StudyError, did_you_mean
+from harness.registry import REGISTRIES
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(parts)
+    app.command()(prepare)
+
+
+def parts(
+    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="objective, miner, sampler, ...")] = None,
+    as_json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table of the README.")] = False,
+) -> None:
+    """List the parts a study can name, with their options and defaults."""
+    singular = kind.removesuffix("s") if kind else None
+    if singular is not None and singular not in REGISTRIES:
+        raise StudyError(f"{kind!r} is not a kind of part{did_you_mean(singular, REGISTRIES)}")
+    rows = [row for name in REGISTRIES if singular in (None, name) for row in rows_of(name)]
+    if as_json:
+        typer.echo(json.dumps(rows))
+    elif markdown:
+        typer.echo(markdown_table(rows))
+    else:
+        for row in rows:
+            options = ", ".join(f"{option}={value!r}" for option, value in row["options"].items())
+            typer.echo(f"{row['kind']:12} {row['name']:20} {row['summary']}\n{'':33} {options}")
+
+
+def rows_of(kind: str) -> list[dict[str, Any]]:
+    """One row a part: kind, name, options with their defaults, and the first sentence of its docstring."""
+    rows = []
+    for name in REGISTRIES[kind].names():
+        fields = REGISTRIES[kind].schema(name).model_fields
+        options = {option: "required" if field.is_required() else field.default for option, field in fields.items()}
+        rows.append({"kind": kind, "name": name, "options": options, "summary": summary(REGISTRIES[kind].get(name))})
+    return rows
+
+
+def summary(part: type) -> str:
+    """The first line of a part's docstring."""
+    return (inspect.getdoc(part) or "").partition("\n")[0]
+
+
+def markdown_table(rows: list[dict[str, Any]]) -> str:
+    """What README.md must contain between its two marks."""
+    lines = ["| kind | name | what it is |", "|---|---|---|"]
+    lines += [f"| {row['kind']} | `{row['name']}` | {row['summary'].replace('|', chr(92) + '|')} |" for row in rows]
+    return "\n".join(lines)
+
+
+def prepare(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="glyphs, cub200, pack, ...")],
+    settings: SetOption = None,
+    results: ResultsOption = None,
+    data: DataOption = None,
+) -> None:
+    """Build the image bank of a data set before any study needs it.
+
+    Example: harness prepare pack --set file=omniglot28.npz --data ../shared/data
+    """
+    from harness.registry import DATASETS
+    from harness.study import plain_value
+    from harness.training.data import prepare_bank
+
+    place = places(context, results, None, data)
+    options = {name: plain_value(text) for name, text in assignments(settings, "--set").items()}
+    with Display(dataset) as display:
+        folder = prepare_bank(DATASETS.check(dataset, options), place.data, place.results / "cache", display.prepare)
+    message(f"{dataset}: {folder}")

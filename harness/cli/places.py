@@ -1,0 +1,55 @@
+"""Where results, database and data lie: the options that every command understands, before or after its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option("--results", metavar="DIR", help="Folder of runs, reports and the database [default: results]."),
+]
+DbOption = Annotated[
+    str | None,
+    typer.Option("--db", metavar="URL", help="Results database: an SQLAlchemy URL or an SQLite file."),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Folder that holds the data sets [default: data]."),
+]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Three places, resolved: command line over environment over default."""
+
+    results: Path
+    db: str
+    data: Path
+
+
+def places(
+    context: typer.Context, results: Path | None = None, db: str | None = None, data: Path | None = None
+) -> Places:
+    """What this command was told, else what stood before the command's name, else the environment, else the default."""
+    before: Before = context.find_object(Before) or Before()
+    folder = results or before.results or Path("results")
+    url = db or before.db
+    return Places(folder, database_url(url) if url else f"sqlite:///{folder / 'harness.db'}", data or before.data or Path("data"))
+
+
+@dataclass(frozen=True)
+class Before:
+    """The options that stood before the name of the command, or in the environment."""
+
+    results: Path | None = None
+    db: str | None = None
+    data: Path | None = None
+
+
+def database_url(text: str) -> str:
+    """An SQLAlchemy URL as it is; a path as the URL of an SQLite file."""
+    return text if "://" in text else f"sqlite:///{text}"

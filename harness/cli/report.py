@@ -1,0 +1,53 @@
+"""The command `report`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.display import message
+from harness.cli.places import DbOption, ResultsOption, places
+from harness.cli.runs import JsonOption, ProfileOption
+from harness.errors import StudyError, did_you_mean
+from harness.specs import SELECTIONS
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(report)
+
+
+def report(
+    context: typer.Context,
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study [default: all in the database].")] = None,
+    profile: ProfileOption = None,
+    selection: Annotated[
+        str | None, typer.Option("--selection", help="Epoch of every number: last, best_validation or best_test.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="[default: results/STUDY]")] = None,
+    as_json: JsonOption = False,
+    results: ResultsOption = None,
+    db: DbOption = None,
+) -> None:
+    """Write the page, figures and tables of a study, from the database alone.
+
+    Example: harness report fair_comparison
+    """
+    from harness.report import report_json, write_report
+    from harness.store.database import collect
+    from harness.store.frames import Database
+
+    if selection is not None and selection not in SELECTIONS:
+        raise StudyError(f"--selection {selection}{did_you_mean(selection, SELECTIONS)}")
+    place = places(context, results, db)
+    collect(place.db, place.results)
+    database = Database(place.db)
+    for name in [Path(study).stem] if study else list(dict.fromkeys(database.studies()["study"])):
+        if as_json:
+            typer.echo(json.dumps(report_json(database, name, profile=profile, selection=selection)))
+            continue
+        page = write_report(database, name, profile=profile, selection=selection, out=out or place.results / name)
+        message(f"{name}: {page}")

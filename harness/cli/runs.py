@@ -1,0 +1,265 @@
+"""Commands about running: `run`, `check`, `status`, `retry`, `work`, `explain`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.display import Display, message, summary_table
+from harness.cli.places import DataOption, DbOption, ResultsOption, places
+from harness.errors import StudyError
+
+if TYPE_CHECKING:
+    from harness.launch import Machine
+    from harness.study import Study
+
+ASK_FROM = 200
+"""So many missing runs and more are started only after a yes (or `--yes`)."""
+
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="Path of a study file, or a name in studies/.")]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", metavar="P", help="A profile of the study, such as paper.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a value of every run, such as training.epochs=2."),
+]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="PATH=VALUE", help="Keep only runs that match, such as objective=margin."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (run, check, status, retry, work, explain):
+        app.command()(command)
+
+
+def assignments(given: list[str] | None, option: str) -> dict[str, str]:
+    """`["a.b=1"]` -> `{"a.b": "1"}`."""
+    pairs = {}
+    for text in given or []:
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise StudyError(f"{option} {text}: right would be PATH=VALUE, such as {option} training.epochs=2")
+        pairs[path.strip()] = value.strip()
+    return pairs
+
+
+def load(study: str, profile: str | None, settings: list[str] | None, only: list[str] | None) -> Study:
+    """Read a study as the command line asks."""
+    from harness.study import Study
+
+    return Study.load(
+        study, profile=profile, overrides=assignments(settings, "--set"), only=assignments(only, "--only")
+    )
+
+
+def run(
+    context: typer.Context,
+    study: StudyArgument,
+    profile: ProfileOption = None,
+    settings: SetOption = None,
+    only: OnlyOption = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="At most so many at once [default: one a core, or a GPU].")
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads of one run.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; start nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before many runs.")] = False,
+    as_json: JsonOption = False,
+    results: ResultsOption = None,
+    db: DbOption = None,
+    data: DataOption = None,
+) -> None:
+    """Train what is missing of a study; finished runs are never trained again.
+
+    Example: harness run studies/fair_comparison.yaml --only objective=margin
+    """
+    place = places(context, results, db, data)
+    loaded = load(study, profile, settings, only)
+    if dry_run:
+        show_plan(loaded, place.results, as_json)
+        return
+    confirm(loaded, place.results, yes)
+
+    from harness.launch import launch
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's end is the same as Ctrl-C
+    with Display(loaded.name) as display:
+        outcome = launch(
+            loaded,
+            results=place.results,
+            db=place.db,
+            data=place.data,
+            machine=this_machine(workers, threads),
+            prepare=display.prepare,
+            watch=display.show,
+        )
+    if as_json:
+        typer.echo(json.dumps({"study": loaded.name, "profile": loaded.profile, **vars(outcome)}))
+    tell_outcome(loaded, outcome, place.results)
+    if outcome.interrupted:
+        raise typer.Exit(130)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def this_machine(workers: int | None, threads: int) -> Machine:
+    """One worker a GPU, or a core (so many threads) without a GPU, unless told otherwise."""
+    import torch
+
+    from harness.launch import Machine
+
+    gpus = visible_gpus(torch.cuda.device_count())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Machine(workers or len(gpus) or max(1, cores // threads), threads, gpus)
+
+
+def visible_gpus(count: int) -> tuple[int, ...]:
+    """The GPUs that we may use by their own numbers, where the environment names some."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    numbers = [int(part) for part in named.split(",") if part.strip().isdigit()]
+    return tuple(numbers[:count]) if len(numbers) >= count > 0 else tuple(range(count))
+
+
+def confirm(study: Study, results: Path, yes: bool) -> None:
+    """Ask before many runs, where somebody can answer."""
+    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    from harness.store.spool import RunFolder
+
+    missing = sum(RunFolder(results, spec.run_id).state() in ("pending", "running") for spec in study.runs())
+    if missing >= ASK_FROM:
+        typer.confirm(f"{missing} runs of {study.name} are missing. Start?", abort=True, err=True)
+
+
+def show_plan(study: Study, results: Path, as_json: bool) -> None:
+    """What `run` would do."""
+    from harness.store.frames import method_labels
+    from harness.store.spool import RunFolder
+
+    specs = study.runs()
+    states = {spec.run_id: RunFolder(results, spec.run_id).state() for spec in specs}
+    shown = {run_id: state if state in ("done", "failed") else "pending" for run_id, state in states.items()}
+    if as_json:
+        runs = [{"run_id": s.run_id, "state": shown[s.run_id], "spec": s.to_dict()} for s in specs]
+        typer.echo(json.dumps({"study": study.name, "profile": study.profile, "runs": runs}))
+        return
+    labels = method_labels(specs)
+    for spec in specs:
+        typer.echo(f"{spec.run_id}  {shown[spec.run_id]:8}  {labels[spec.run_id]}  seed {spec.seed}")
+    missing = sum(state == "pending" for state in shown.values())
+    message(f"{len(specs)} runs: {len(specs) - missing} are there, {missing} would be trained")
+
+
+def tell_outcome(study: Study, outcome: Any, results: Path) -> None:
+    """One paragraph at the end of `run`."""
+    trained = outcome.done + len(outcome.failed) - outcome.found
+    if trained == 0 and outcome.found == outcome.total:
+        message(f"{study.name}: nothing to do, all {outcome.total} runs are there")
+    else:
+        message(f"{study.name}: {outcome.done} of {outcome.total} runs done, {trained} of them now")
+    if outcome.failed:
+        causes = sorted(set(outcome.failed.values()))
+        counts = ", ".join(f"{list(outcome.failed.values()).count(cause)} {cause}" for cause in causes)
+        message(f"{len(outcome.failed)} failed ({counts}); `harness status {study.name}` says why, "
+                f"`harness retry {study.name}` lets `run` try them again")
+    if outcome.interrupted:
+        message("interrupted; what is finished is kept, and the same command goes on from there")
+
+
+def check(study: StudyArgument, profile: ProfileOption = None, settings: SetOption = None, only: OnlyOption = None) -> None:
+    """Read a study and find every mistake in it; start nothing."""
+    loaded = load(study, profile, settings, only)
+    message(f"{loaded.name}: {len(loaded.runs())} runs, no mistakes")
+
+
+def status(
+    context: typer.Context,
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study in the database.")] = None,
+    as_json: JsonOption = False,
+    results: ResultsOption = None,
+    db: DbOption = None,
+) -> None:
+    """Runs by state, and why runs have failed."""
+    from harness.store.database import collect
+    from harness.store.frames import Database
+
+    place = places(context, results, db)
+    collect(place.db, place.results)
+    frame = Database(place.db).runs(study)
+    counts = {state: int((frame["state"] == state).sum()) for state in ("done", "failed", "running", "pending")}
+    if as_json:
+        failures = frame.loc[frame["state"] == "failed", ["run_id", "method", "seed", "cause", "message"]]
+        typer.echo(json.dumps({"study": study, **counts, "failures": failures.to_dict("records")}))
+        return
+    typer.echo(summary_table(frame, counts))
+
+
+def retry(
+    context: typer.Context,
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study in the database.")],
+    cause: Annotated[str | None, typer.Option("--cause", help="Only runs that failed by this cause.")] = None,
+    results: ResultsOption = None,
+    db: DbOption = None,
+) -> None:
+    """Let `run` try failed runs of a study again; what they left is kept in their folders."""
+    from harness.store.database import collect
+    from harness.store.frames import Database
+    from harness.store.spool import RunFolder
+
+    place = places(context, results, db)
+    frame = Database(place.db).runs(study)
+    failed = frame[frame["state"] == "failed"]
+    chosen = failed if cause is None else failed[failed["cause"] == cause]
+    retried = sum(RunFolder(place.results, run_id).retry() for run_id in chosen["run_id"])
+    collect(place.db, place.results)
+    message(f"{study}: {retried} runs will be tried again by `harness run`")
+
+
+def work(
+    context: typer.Context,
+    folder: Annotated[Path | None, typer.Argument(metavar="[RESULTS]", help="Results folder [default: results].")] = None,
+    slot: Annotated[int, typer.Option("--slot", min=0, help="Which of this machine's worker slots to hold.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",
+    results: ResultsOption = None,
+    data: DataOption = None,
+) -> None:
+    """One worker by hand: take free runs of a results folder until none is left."""
+    from harness.store.spool import run_folders
+    from harness.worker import Worker
+
+    place = places(context, folder or results, None, data)
+    run_ids = [run.run_id for run in run_folders(place.results)]
+    finished = Worker(place.results.absolute(), place.data.absolute(), run_ids, slot, threads, device)()
+    message(f"{finished} runs finished")
+
+
+def explain(
+    context: typer.Context,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run id, or its first digits.")],
+    other: Annotated[str | None, typer.Argument(metavar="[OTHER]", help="Another run: show what differs.")] = None,
+    results: ResultsOption = None,
+) -> None:
+    """What is in a run's identity; with two runs, what differs between them."""
+    from harness.store.spool import find_run
+
+    place = places(context, results)
+    first = find_run(place.results, run_id).read_spec().flat()
+    second = find_run(place.results, other).read_spec().flat() if other else None
+    for path in sorted(set(first) | set(second or {})):
+        mine, theirs = first.get(path, "-"), (second or {}).get(path, "-")
+        if second is None:
+            typer.echo(f"{path:40} {mine}")
+        elif mine != theirs:
+            typer.echo(f"{path:40} {mine}  |  {theirs}")

@@ -1,0 +1,107 @@
+"""From a spec to the things that train: data, network, objective, miner, sampler, regularizer, optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.errors import DataError
+from harness.measured import Family
+from harness.registry import BACKBONES, METRICS, MINERS, OBJECTIVES, REGULARIZERS, SAMPLERS
+from harness.seeding import seed_for
+from harness.specs import RunSpec
+from harness.training.data import TrainingData, open_data
+from harness.training.network import EmbeddingNetwork
+from harness.training.optimizer import make_optimizer
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a run happens; none of it decides a number."""
+
+    data_root: Path
+    cache: Path
+    device: str = "cpu"
+    checkpoint: Path | None = None
+    should_stop: Callable[[], bool] = lambda: False
+    on_progress: Callable[[dict[str, Any]], None] = lambda progress: None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything one run works with."""
+
+    spec: RunSpec
+    data: TrainingData
+    network: EmbeddingNetwork
+    objective: nn.Module
+    miner: Any  # None where the objective takes the whole batch
+    sampler: Any
+    regularizer: Any  # None or an nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    families: dict[str, list[Family]]  # split -> metric families
+    device: torch.device
+
+
+def assemble(spec: RunSpec, context: Context) -> Parts:
+    """Build every part of a run; initial weights depend on the seed and the part alone."""
+    device = torch.device(context.device)
+    data = open_data(spec.dataset, context.data_root, context.cache, device, spec.training.augmentation)
+    if len(data.train_index) < spec.training.batch_size:
+        raise DataError(
+            f"dataset {spec.dataset.name!r} has {len(data.train_index)} training images, fewer than one batch of "
+            f"{spec.training.batch_size}; a smaller training.batch_size would be right"
+        )
+    torch.manual_seed(seed_for(spec.seed, "weights"))
+    objective_class: Any = OBJECTIVES.get(spec.objective.name)
+    dim = int(spec.backbone.options["embedding_dim"])
+    network = EmbeddingNetwork(BACKBONES.build(spec.backbone), dim, objective_class.normalize)
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    supplied = {"num_classes": data.num_classes, "embedding_dim": dim}
+    torch.manual_seed(seed_for(spec.seed, "objective"))
+    objective = OBJECTIVES.build(spec.objective, **supplied).to(device)
+    torch.manual_seed(seed_for(spec.seed, "regularizer"))
+    regularizer = REGULARIZERS.build(spec.regularizer, **supplied).to(device) if spec.regularizer else None
+    optimizer, schedule = make_optimizer(
+        spec.optimizer, network, *(part for part in (objective, regularizer) if part is not None)
+    )
+    return Parts(
+        spec=spec,
+        data=data,
+        network=network,
+        objective=objective,
+        miner=MINERS.build(spec.miner, **supplied) if spec.miner else None,
+        sampler=SAMPLERS.build(spec.sampler, labels=data.train_labels.cpu(), batch_size=spec.training.batch_size),
+        regularizer=regularizer,
+        optimizer=optimizer,
+        schedule=schedule,
+        families={split: _families(getattr(spec.evaluation, split)) for split in ("test", "train")},
+        device=device,
+    )
+
+
+def _families(names: list[str]) -> list[Family]:
+    return [METRICS.build(METRICS.check(name)) for name in names]
+
+
+def part_state(parts: Parts) -> dict[str, Any]:
+    """The state of everything that learns or counts, for a checkpoint."""
+    return {name: part.state_dict() for name, part in _stateful(parts)}
+
+
+def load_part_state(parts: Parts, state: dict[str, Any]) -> None:
+    """The inverse of `part_state`."""
+    for name, part in _stateful(parts):
+        part.load_state_dict(state[name])
+
+
+def _stateful(parts: Parts) -> list[tuple[str, Any]]:
+    names = ("network", "objective", "miner", "sampler", "regularizer", "optimizer", "schedule")
+    return [(name, getattr(parts, name)) for name in names if hasattr(getattr(parts, name), "state_dict")]
+

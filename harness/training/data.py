@@ -1,0 +1,70 @@
+"""The data of a run: the image bank of its data set, split into training and test."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.images import ImageSource, Progress, silent
+from harness.registry import DATASETS
+from harness.specs import Choice, canonical_json
+from harness.training.bank import Bank, build_bank
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Images of both splits. Indices are positions in the bank, on the CPU; labels are on the device."""
+
+    bank: Bank
+    train_index: Tensor  # int64 [N]
+    test_index: Tensor
+    train_labels: Tensor  # int64 [N], 0..C-1
+    test_labels: Tensor
+    digest: str
+
+    @property
+    def num_classes(self) -> int:
+        """Number of training classes."""
+        return int(self.train_labels.max()) + 1
+
+    def split(self, name: str) -> tuple[Tensor, Tensor]:
+        """Indices and labels of "train" or "test"."""
+        return (self.train_index, self.train_labels) if name == "train" else (self.test_index, self.test_labels)
+
+
+def open_data(choice: Choice, data_root: Path, cache: Path, device: torch.device, augmentation: str) -> TrainingData:
+    """The data of a choice, with its bank on the device when it fits there."""
+    source, bank = _opened(canonical_json([choice.name, dict(choice.options)]), data_root, cache)
+    train, test = bank.is_train.nonzero().squeeze(1), (~bank.is_train).nonzero().squeeze(1)
+    return TrainingData(
+        bank=bank.on(device, augmentation),
+        train_index=train,
+        test_index=test,
+        train_labels=bank.labels[train].to(device),
+        test_labels=bank.labels[test].to(device),
+        digest=source.digest,
+    )
+
+
+@lru_cache(maxsize=4)
+def _opened(choice: str, data_root: Path, cache: Path) -> tuple[ImageSource, Bank]:
+    # A worker trains many runs on one data set; listing the files again for each would cost more than some runs do.
+    name, options = json.loads(choice)
+    source = _source(name, options, data_root, silent)
+    return source, build_bank(source, cache)
+
+
+def prepare_bank(choice: Choice, data_root: Path, cache: Path, progress: Progress = silent) -> Bank:
+    """Build the bank of a data set if it is not there; what a launcher does once before its workers need it."""
+    return build_bank(_source(choice.name, choice.options, data_root, progress), cache, progress)
+
+
+def _source(name: str, options: Any, data_root: Path, progress: Progress) -> ImageSource:
+    source: ImageSource = DATASETS.build(Choice(name, options), data_root=data_root).source(progress)
+    return source

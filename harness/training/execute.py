@@ -1,0 +1,111 @@
+"""One run from start to end: what a worker does with a spec."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from typing import Any
+
+import torch
+
+from harness.errors import DataError, Interrupted, RunFailed
+from harness.specs import RunResult, RunSpec
+from harness.training import checkpoint
+from harness.training.assemble import Context, Parts, assemble
+from harness.training.epoch import evaluate, timed, train_one_epoch
+from harness.training.history import History
+
+
+def execute(spec: RunSpec, context: Context) -> RunResult:
+    """Train and measure one run; a failure is a result with its cause.
+
+    Raises Interrupted when the context asks to stop; the last checkpoint is then kept.
+    """
+    try:
+        return train(spec, context)
+    except Interrupted:
+        raise
+    except Exception as error:
+        return failure(spec, error)
+
+
+def train(spec: RunSpec, context: Context) -> RunResult:
+    """The run itself: go on from the last checkpoint, epoch by epoch, to the result."""
+    begin = time.perf_counter()
+    parts = assemble(spec, context)
+    history = checkpoint.load(context.checkpoint, parts)
+    history.spend("setup_seconds", time.perf_counter() - begin)
+    while history.epoch < spec.training.epochs:
+        with timed(history, "total_seconds"):
+            run_epoch(parts, history, context)
+        context.on_progress(progress(spec, history))
+    return result(parts, history)
+
+
+def run_epoch(parts: Parts, history: History, context: Context) -> None:
+    """Train, measure when it is due, save."""
+    with timed(history, "train_seconds"):
+        train_one_epoch(parts, history, context)
+    if history.epoch % parts.spec.evaluation.every == 0 or history.epoch == parts.spec.training.epochs:
+        evaluate(parts, history)
+    if context.checkpoint is not None:
+        with timed(history, "checkpoint_seconds"):
+            checkpoint.save(context.checkpoint, parts, history)
+
+
+def progress(spec: RunSpec, history: History) -> dict[str, Any]:
+    """What there is to tell while a run goes on."""
+    return {
+        "epoch": history.epoch,
+        "epochs": spec.training.epochs,
+        "loss": history.latest("train", "loss"),
+        "recall_at_1": history.latest("test", "recall_at_1"),
+        "seconds": history.cost["total_seconds"],
+    }
+
+
+def result(parts: Parts, history: History) -> RunResult:
+    """All numbers of a finished run."""
+    return RunResult(
+        run_id=parts.spec.run_id,
+        state="done",
+        measurements=history.measurements(),
+        curves=history.curve_list(),
+        spectra=history.spectra(),
+        class_scores=history.class_scores(parts.data.bank.class_names),
+        cost=history.cost | peak_memory(parts.device),
+        provenance={"data_digest": parts.data.digest, "device": device_name(parts.device), "torch": torch.__version__},
+    )
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """Peak memory of this process on the device, where the device can tell."""
+    if device.type != "cuda":
+        return {}
+    return {"peak_device_memory_mb": torch.cuda.max_memory_allocated(device) / 2**20}
+
+
+def device_name(device: torch.device) -> str:
+    """The device as its maker calls it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def failure(spec: RunSpec, error: Exception) -> RunResult:
+    """The row of a run without numbers: cause, message and the end of the traceback."""
+    text = "".join(traceback.format_exception(error))
+    message = str(error) or type(error).__name__
+    return RunResult(spec.run_id, "failed", cause_of(error), message, "\n".join(text.splitlines()[-40:]))
+
+
+def cause_of(error: Exception) -> str:
+    """One word of `specs.CAUSES`."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return "out_of_memory"
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        return "out_of_memory"  # the CPU allocator has no exception of its own
+    if isinstance(error, RunFailed):
+        return error.cause
+    if isinstance(error, DataError):
+        return "bad_data"
+    return "exception"
+
