@@ -1,0 +1,114 @@
+"""Clustering: how well k-means finds the classes (normalized and adjusted mutual information, pairwise F1)."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import EnvironmentLacks
+from harness.measured import Measured, checked, classes_of
+from harness.registry import METRICS
+from harness.seeding import seed_for
+
+
+@METRICS.register("clustering")
+class Clustering:
+    """K-means with as many clusters as there are classes present, on the embeddings as given, against the classes.
+
+    The protocol is the published one (Roth et al., 2020): Euclidean, `iterations` = 20, one start, no subsampling; the
+    start depends on the run's seed, where the published code has one fixed seed. It clusters into the number of
+    training classes, also on the test set; ours takes the classes that are there.
+
+    nmi   mutual information / arithmetic mean of both entropies
+    ami   the same, adjusted for chance (Vinh et al., 2010)
+    f1    2 TP / (A + B), with TP the pairs of samples together in class and cluster, A those together in a class,
+          B those together in a cluster; nan where there is no pair at all
+    """
+
+    names = ("nmi", "ami", "f1")
+    revision = 1
+
+    def __init__(self, *, iterations: int = 20) -> None:
+        self.iterations = iterations
+
+    def __call__(self, embeddings: Tensor, labels: Tensor, seed: int) -> Measured:
+        """Measures embeddings [N, D] with labels int64 [N]; the seed decides on the start of k-means."""
+        embeddings, labels = checked(embeddings, labels)
+        present, index, _ = classes_of(labels)
+        start = seed_for(seed, "kmeans") % 2**31
+        clusters = kmeans(embeddings.float().cpu().numpy(), len(present), self.iterations, start)
+        return Measured(agreement(index.cpu().numpy(), clusters))
+
+
+def agreement(classes: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
+    """nmi, ami and f1 of two assignments: integers >= 0 [N] and [N]."""
+    from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+
+    return {
+        "nmi": float(normalized_mutual_info_score(classes, clusters, average_method="arithmetic")),
+        "ami": float(adjusted_mutual_info_score(classes, clusters, average_method="arithmetic")),
+        "f1": pairwise_f1(classes, clusters),
+    }
+
+
+def pairwise_f1(classes: np.ndarray, clusters: np.ndarray) -> float:
+    """F1 over pairs of samples, in closed form from the cells of the contingency table that are not empty."""
+    cells = classes.astype(np.int64) * (int(clusters.max()) + 1) + clusters
+    together, in_class, in_cluster = (
+        pairs(np.unique(groups, return_counts=True)[1]) for groups in (cells, classes, clusters)
+    )
+    return 2 * together / (in_class + in_cluster) if in_class + in_cluster else math.nan
+
+
+def pairs(counts: np.ndarray) -> int:
+    """Unordered pairs inside groups of these sizes."""
+    return int((counts * (counts - 1) // 2).sum())
+
+
+def kmeans(rows: np.ndarray, number: int, iterations: int, seed: int) -> np.ndarray:
+    """The cluster of each row: float32 [N, D] -> int64 [N], values in 0..number-1."""
+    faiss = load_faiss()
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    means = faiss.Kmeans(
+        rows.shape[1],
+        number,
+        niter=iterations,
+        nredo=1,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(rows),
+        gpu=False,
+    )
+    rows = np.ascontiguousarray(rows)
+    means.train(rows)
+    return np.asarray(means.index.search(rows, 1)[1][:, 0])
+
+
+def load_faiss() -> ModuleType:
+    """faiss, imported when it is first needed and only here.
+
+    Raises EnvironmentLacks where it is missing, and in a process forked after its import, where it would hang.
+    """
+    faiss, owner = _faiss_and_owner()
+    if owner != os.getpid():
+        raise EnvironmentLacks("faiss cannot be used in a forked process; start the process by spawn")
+    return faiss
+
+
+@cache
+def _faiss_and_owner() -> tuple[ModuleType, int]:
+    try:
+        with warnings.catch_warnings():
+            # Its SWIG wrappers warn on some versions of Python; nobody here can do anything about it.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import faiss
+    except ImportError as error:
+        raise EnvironmentLacks(f"the metrics of clustering need faiss: {error}; `pip install faiss-cpu`") from error
+    return faiss, os.getpid()

@@ -1,0 +1,108 @@
+"""Retrieval: how well the nearest neighbors of a sample are of its own class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from harness.errors import DataError
+from harness.geometry import normalized
+from harness.measured import Measured, checked, classes_of
+from harness.metrics._ranks import RankBlock, full_ranks
+from harness.registry import METRICS
+
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+@METRICS.register("retrieval")
+class Retrieval:
+    """Means over all queries; a query ranks all other samples by distance, equal distances by index.
+
+    With f samples in the query's class, R = f - 1 positives and the i-th positive found at rank r_i, the precision
+    there is i / r_i, and
+
+    recall_at_k   1 if r_1 <= k else 0                               (Jegou et al., 2011)
+    r_precision   number of r_i <= R, / R
+    map_at_r      sum of i / r_i over r_i <= R, / R                  (Musgrave et al., 2020)
+    map_at_c      sum of i / r_i over r_i <= f, / f                  (Roth et al., 2020, their "mAP")
+    map_at_1000   sum of i / r_i over r_i <= 1000, / min(R, 1000)
+    map           sum of i / r_i over all i, / R
+
+    map_at_c is as published: the class size counts the query itself, so that a perfect ranking scores R / f, not 1.
+    The published code divides map_at_1000 and map by f, too; ours score 1 for a perfect ranking. `both_divisors` adds
+    map_at_c_corrected (divisor R), map_at_1000_published and map_published (divisor f).
+    A sample that is the only one of its class has no positive: it is no query (the published code counts it as a
+    miss) and is counted in queries_excluded, but stays in the rankings of the others.
+    """
+
+    revision = 1
+
+    def __init__(
+        self,
+        *,
+        k: list[AtLeastOne] = [1, 2, 4, 8],  # noqa: B006 - the signature is the schema; never changed
+        distance: Literal["euclidean", "cosine"] = "euclidean",
+        both_divisors: bool = False,
+    ) -> None:
+        self.k = sorted(set(k) | {1})
+        self.distance = distance
+        self.both_divisors = both_divisors
+        extra = ("map_at_c_corrected", "map_at_1000_published", "map_published") if both_divisors else ()
+        recalls = tuple(f"recall_at_{k}" for k in self.k)
+        self._means = (*recalls, "r_precision", "map_at_r", "map_at_c", "map_at_1000", "map", *extra)
+        self.names = (*self._means, "queries_excluded")
+
+    def __call__(self, embeddings: Tensor, labels: Tensor, seed: int) -> Measured:
+        """Measures embeddings [N, D] with labels int64 [N]; the seed plays no part."""
+        embeddings, labels = checked(embeddings, labels)
+        if self.distance == "cosine":
+            embeddings = normalized(embeddings)
+        scores = torch.full((len(self._means), len(labels)), torch.nan, dtype=torch.float64, device=labels.device)
+        for block in full_ranks(embeddings, labels):
+            scores[:, block.queries] = torch.stack(list(self._scores(block)))
+        return self._summary(scores, labels)
+
+    def _scores(self, block: RankBlock) -> Iterator[Tensor]:
+        """One value a query, [b] each, in the order of the names."""
+        ranks = block.ranks
+        positives = ranks.shape[1]
+        precision = torch.arange(1, positives + 1, dtype=torch.float64, device=ranks.device) / ranks
+        for k in self.k:
+            yield (ranks[:, 0] <= k).double()
+        yield (ranks <= positives).double().mean(1)
+        at_r, at_c, at_1000, at_all = (
+            torch.where(ranks <= cutoff, precision, 0).sum(1)
+            for cutoff in (positives, positives + 1, 1000, torch.iinfo(ranks.dtype).max)
+        )
+        published = positives + 1
+        yield at_r / positives
+        yield at_c / published
+        yield at_1000 / min(positives, 1000)
+        yield at_all / positives
+        if self.both_divisors:
+            yield at_c / positives
+            yield at_1000 / published
+            yield at_all / published
+
+    def _summary(self, scores: Tensor, labels: Tensor) -> Measured:
+        queries = ~scores[0].isnan()
+        if not bool(queries.any()):
+            raise DataError("retrieval needs a class with two samples; every class has only one")
+        means = dict(zip(self._means, scores[:, queries].mean(1).tolist(), strict=True))
+        kept = {name: scores[self._means.index(name)] for name in ("recall_at_1", "map_at_r")}
+        return Measured(
+            means | {"queries_excluded": float((~queries).sum())},
+            per_class={name: class_means(score[queries], labels[queries]) for name, score in kept.items()},
+            per_query={name: score.half().cpu().numpy() for name, score in kept.items()},
+        )
+
+
+def class_means(scores: Tensor, labels: Tensor) -> dict[int, float]:
+    """Label -> mean of the scores [n] with that label [n]."""
+    classes, index, counts = classes_of(labels)
+    sums = torch.zeros(len(classes), dtype=scores.dtype, device=scores.device).index_add_(0, index, scores)
+    return dict(zip(classes.tolist(), (sums / counts).tolist(), strict=True))

@@ -1,0 +1,73 @@
+"""Spectral decay of the embeddings (Roth et al., 2020, section 5): how many directions are in use."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from harness.measured import Measured, checked
+from harness.registry import METRICS
+
+
+@METRICS.register("spectrum")
+class Spectrum:
+    """Numbers of the normalized singular values q of the embeddings, which are not centered.
+
+    rho             KL(uniform || q) in nats, without the largest singular value ("mode 2" of the published code, on all
+                    remaining values; its CPU path loses the smallest). Low: a flat spectrum, many directions in use.
+                    Infinite where a direction is not used at all.
+    effective_rank  exp(entropy of q) (Roy and Vetterli, 2007), between 1 and min(N, D).
+    """
+
+    names = ("rho", "effective_rank")
+    revision = 1
+
+    def __call__(self, embeddings: Tensor, labels: Tensor, seed: int) -> Measured:
+        """Measures embeddings [N, D]; labels and seed play no part."""
+        embeddings, labels = checked(embeddings, labels)
+        singular = singular_values(embeddings)
+        values = {"rho": spectral_decay(singular, mode=2), "effective_rank": effective_rank(singular)}
+        total = singular.sum().clamp_min(torch.finfo(singular.dtype).tiny)
+        return Measured(values, spectrum=(singular / total).tolist())
+
+
+def singular_values(embeddings: Tensor) -> Tensor:
+    """All min(N, D) singular values of embeddings [N, D], largest first, in float64.
+
+    They come from the Gram matrix in float64, where the relative error of a value s is about 1e-16 (s_1 / s)^2 / 2;
+    where the smallest is below 1e-4 of the largest, from a full singular value decomposition.
+    """
+    exact = embeddings.double()
+    gram = exact.T @ exact if exact.shape[0] >= exact.shape[1] else exact @ exact.T
+    singular: Tensor = torch.linalg.eigvalsh(gram).flip(0).clamp_min(0).sqrt()
+    if singular[-1] > 1e-4 * singular[0]:
+        return singular
+    singular = torch.linalg.svdvals(exact)
+    # What rounding leaves of a direction that is not there is no singular value.
+    noise = max(exact.shape) * torch.finfo(exact.dtype).eps * singular[0]
+    return torch.where(singular > noise, singular, 0)
+
+
+def spectral_decay(singular: Tensor, mode: int = 2) -> float:
+    """Divergence between singular values [n], largest first, and the uniform distribution.
+
+    Mode m > 0 drops the first m - 1 values and gives KL(uniform || q); m < 0 drops |m| - 1 and gives KL(q || uniform).
+    nan where nothing is left to compare.
+    """
+    kept = singular[abs(mode) - 1 :]
+    if len(kept) == 0 or float(kept.sum()) == 0:
+        return math.nan
+    q = kept / kept.sum()
+    if mode > 0:
+        return float(-(q * len(q)).log().mean())
+    return float(torch.xlogy(q, q * len(q)).sum())
+
+
+def effective_rank(singular: Tensor) -> float:
+    """exp of the entropy of normalized singular values [n]; nan where all are zero."""
+    if float(singular.sum()) == 0:
+        return math.nan
+    q = singular / singular.sum()
+    return float((-torch.xlogy(q, q).sum()).exp())

@@ -1,0 +1,101 @@
+"""Clustering: agreement against counting pairs, k-means against what it must do."""
+
+import itertools
+import math
+import multiprocessing
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import EnvironmentLacks
+from harness.metrics.clustering import Clustering, agreement, kmeans, load_faiss
+
+
+def blobs(n: int = 200, classes: int = 8, spread: float = 0.1, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % classes
+    centers = torch.randn(classes, 6, generator=generator)
+    return centers[labels] + spread * torch.randn(n, 6, generator=generator), labels * 3 - 5
+
+
+def test_f1_counts_pairs():
+    random = np.random.default_rng(0)
+    classes, clusters = random.integers(0, 4, 40), random.integers(0, 6, 40)
+    pairs = list(itertools.combinations(range(40), 2))
+    in_class = {pair for pair in pairs if classes[pair[0]] == classes[pair[1]]}
+    in_cluster = {pair for pair in pairs if clusters[pair[0]] == clusters[pair[1]]}
+    precision, recall = (len(in_class & in_cluster) / len(group) for group in (in_cluster, in_class))
+    expected = 2 * precision * recall / (precision + recall)
+    assert agreement(classes, clusters)["f1"] == pytest.approx(expected)
+
+
+def test_agreement_knows_the_best_and_the_worst():
+    classes = np.repeat(np.arange(5), 4)
+    assert agreement(classes, (classes + 2) % 5) == pytest.approx({"nmi": 1, "ami": 1, "f1": 1})
+    assert agreement(classes, np.zeros(20, dtype=np.int64)) == pytest.approx({"nmi": 0, "ami": 0, "f1": 60 / 220})
+    assert agreement(classes, np.arange(20))["f1"] == 0
+    assert math.isnan(agreement(np.arange(3), np.arange(3))["f1"])
+
+
+def test_separate_classes_are_found_whatever_their_labels():
+    embeddings, labels = blobs(classes=2, spread=0.01)  # a random start may split one of more classes
+    assert Clustering()(embeddings, labels, 0).values == pytest.approx({"nmi": 1, "ami": 1, "f1": 1})
+
+
+def test_the_seed_alone_decides_the_clusters():
+    embeddings, labels = blobs(spread=1.0)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    first = Clustering()(embeddings, labels, 3).values
+    torch.manual_seed(2)
+    np.random.seed(2)
+    assert Clustering()(embeddings, labels, 3).values == first
+    assert Clustering()(embeddings, labels, 4).values != first
+
+
+def test_more_iterations_fit_better():
+    embeddings, _ = blobs(2000, classes=20, spread=1.0)
+    rows = embeddings.numpy()
+
+    def cost(iterations: int) -> float:
+        clusters = kmeans(rows, 20, iterations, 0)
+        return sum(float(((rows[clusters == c] - rows[clusters == c].mean(0)) ** 2).sum()) for c in np.unique(clusters))
+
+    assert cost(20) < cost(1)
+    labels = torch.from_numpy(np.arange(2000) % 20)
+    assert Clustering(iterations=1)(embeddings, labels, 0).values != Clustering()(embeddings, labels, 0).values
+
+
+def test_every_row_goes_to_the_nearest_mean():
+    embeddings, _ = blobs(300, classes=5, spread=0.05)
+    clusters = kmeans(embeddings.numpy(), 5, 20, 0)
+    means = torch.stack([embeddings[torch.from_numpy(clusters) == c].mean(0) for c in range(5)])
+    assert torch.cdist(embeddings, means).argmin(1).tolist() == clusters.tolist()
+
+
+def test_collapsed_embeddings_and_lone_classes_are_measured():
+    values = Clustering()(torch.ones(12, 3), torch.arange(12) // 4, 0).values
+    assert all(math.isfinite(value) for value in values.values())
+    assert Clustering()(torch.eye(4), torch.arange(4), 0).values["nmi"] == pytest.approx(1)
+
+
+def test_a_forked_process_is_told_instead_of_hanging():
+    load_faiss()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that forking is dangerous is the point
+        context = multiprocessing.get_context("fork")
+        queue = context.SimpleQueue()
+        child = context.Process(target=_report_faiss, args=(queue,))
+        child.start()
+    child.join(20)
+    assert child.exitcode == 0
+    assert queue.get() == "faiss cannot be used in a forked process; start the process by spawn"
+
+
+def _report_faiss(queue) -> None:
+    try:
+        load_faiss()
+    except EnvironmentLacks as error:
+        queue.put(str(error))
