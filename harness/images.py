@@ -6,7 +6,9 @@ set must satisfy is checked here: class-disjoint train and test, two classes or 
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,3 +166,77 @@ def _eight_bits(values: NDArray[Any], mode: str, name: str) -> NDArray[np.uint8]
     if not (low >= 0 and high <= full):
         raise DataError(f"{name}: grey values from {low:g} to {high:g} have no plain meaning in mode {mode!r}")
     return np.rint(values.astype(np.float64) * (255.0 / full)).astype(np.uint8)
+
+
+# Data sets of files ---------------------------------------------------------------------------------------------------
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
+
+
+@dataclass(frozen=True)
+class Photos:
+    """How photos are kept and viewed: the options that all data sets of files share."""
+
+    side: int = 256
+    resize: int = 256
+    crop: int = 224
+    on_bad_image: OnBadImage = "error"
+
+
+def photo_source(
+    root: Path, paths: Sequence[str], classes: Sequence[Hashable], is_train: Sequence[bool], photos: Photos
+) -> ImageSource:
+    """Image files under `root`, one class key each, as a checked source in RGB.
+
+    Raises DataError that names a file that is listed but not there.
+    """
+    split = np.array(is_train, dtype=np.bool_)
+    labels, keys = relabel(classes, split)
+    return checked(
+        ImageSource(
+            labels=labels,
+            is_train=split,
+            class_names=tuple(str(key) for key in keys),
+            names=[str(root / path) for path in paths],
+            digest=_digest_of_files(root, paths),
+            side=photos.side,
+            channels=3,
+            resize=photos.resize,
+            crop=photos.crop,
+            read=lambda i: decode_image(root / paths[i], str(root / paths[i])),
+            on_bad_image=photos.on_bad_image,
+        )
+    )
+
+
+def _digest_of_files(root: Path, paths: Sequence[str]) -> str:
+    """Of path, size and time of change of every file: reading the content of all would take longer than a short run."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            stat = (root / path).stat()
+        except OSError as error:
+            raise DataError(f"{root / path}: the image is listed but cannot be read ({error.strerror})") from error
+        digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def image_files(folder: Path) -> list[str]:
+    """The names of the images right in a folder, sorted; hidden files and macOS's `._` doubles are not images."""
+    return sorted(
+        entry.name
+        for entry in os.scandir(folder)
+        if not entry.name.startswith(".") and Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file()
+    )
+
+
+def find_in(data_root: Path, candidates: Sequence[str], what: str) -> Path:
+    """The first of the candidates that exists under the data folder. Raises DataError that lists where it looked."""
+    for candidate in candidates:
+        if (data_root / candidate).exists():
+            return data_root / candidate
+    if not data_root.is_dir():
+        raise DataError(f"{what}: the data folder {data_root} does not exist; name it by --data DIR or HARNESS_DATA")
+    tried = " or ".join(candidates)
+    there = ", ".join(sorted(entry.name for entry in data_root.iterdir())[:10]) or "nothing"
+    raise DataError(f"{what}: there is no {tried} in the data folder {data_root}, which holds {there}")

@@ -1,0 +1,133 @@
+"""The image bank: every image decoded once into one array on disk, from which batches are cut on the device.
+
+There are no loader processes: a batch is a gather and a few batched operations (`views`), so a run needs one process,
+and its batches depend on (run seed, epoch, sample) alone. A bank is a folder named by what decides its content; it
+appears by one rename, so that it is whole or not there, and all runs and workers of a machine share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness.errors import DataError, StoreError
+from harness.images import DECODER, ImageSource, Progress, checked, silent
+from harness.training.bank_files import alone, checksum, decode_bank, refusal
+from harness.training.views import apply_view, plan_view
+
+HEADROOM = 0.5
+"""The share of a GPU's free memory that a bank may take; the rest is the network's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """All N images as uint8 squares, with their labels; `augmentation` says what the view "train" is."""
+
+    images: Tensor  # uint8 [N, S, S, C]; mapped from disk until `on` moves it
+    sizes: NDArray[np.int64]  # [N, 2]: original width and height
+    labels: Tensor  # int64 [N]
+    is_train: Tensor  # bool [N]
+    class_names: tuple[str, ...]
+    resize: int
+    crop: int
+    augmentation: str = "none"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def on(self, device: torch.device | str, augmentation: str | None = None) -> Bank:
+        """The same bank for batches on `device`: moved there if it fits, else kept here and copied batch by batch."""
+        target = torch.device(device)
+        images = self.images
+        if target.type == "cuda" and images.nbytes < HEADROOM * torch.cuda.mem_get_info(target)[0]:
+            images = images.to(target)
+        return replace(self, images=images, device=target, augmentation=augmentation or self.augmentation)
+
+    def batch(self, indices: Tensor, view: Literal["train", "test"], seed: int = 0, epoch: int = 0) -> Tensor:
+        """The images at `indices` (int64 [B], on the CPU) -> float32 [B, C, crop, crop] in [0, 1], channels last.
+
+        The view "train" of an image depends on (seed, epoch, index) alone, the view "test" on the image.
+        """
+        chosen = self.images[indices.to(self.images.device)]
+        if chosen.device != self.device:
+            chosen = (chosen.pin_memory() if self.device.type == "cuda" else chosen).to(self.device, non_blocking=True)
+        numbers = indices.numpy()
+        plan = plan_view(
+            self.augmentation, self.resize, self.crop, self.sizes[numbers], numbers, seed, epoch, train=view == "train"
+        )
+        return apply_view(chosen, plan)
+
+
+def build_bank(source: ImageSource, cache: Path, progress: Progress = silent) -> Bank:
+    """The bank of a source: opened from the folder `cache` if it is there and whole, else decoded and kept there.
+
+    Raises DataError that names an image which cannot be decoded (unless the source says to skip such), and StoreError
+    when the folder cannot be written or has no room.
+    """
+    key = hashlib.sha256(f"{source.digest}/{source.side}/{source.channels}/{DECODER}".encode()).hexdigest()[:24]
+    folder = Path(cache) / f"bank-{key}"
+    with told_plainly(cache):
+        Path(cache).mkdir(parents=True, exist_ok=True)
+        if not _is_whole(folder, source):
+            with alone(folder, progress):
+                if not _is_whole(folder, source):
+                    decode_bank(source, folder, progress)
+        return _opened(source, folder)
+
+
+# Opening --------------------------------------------------------------------------------------------------------------
+
+
+def _is_whole(folder: Path, source: ImageSource) -> bool:
+    """Whether the bank is there, of the right length, and its checksum is right."""
+    try:
+        about = json.loads((folder / "about.json").read_text())
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        return bool(about["listed"] == len(source) and about["checksum"] == checksum(images))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _opened(source: ImageSource, folder: Path) -> Bank:
+    about = json.loads((folder / "about.json").read_text())
+    if about["skipped"] and source.on_bad_image == "error":
+        raise DataError(refusal(next(iter(about["skipped"].values())), len(about["skipped"])))
+    rows = np.load(folder / "rows.npy")
+    # Copy-on-write: torch wants a writable array; nothing ever writes to it.
+    images = np.load(folder / "images.npy", mmap_mode="c")
+    kept = checked(replace(source, labels=source.labels[rows], is_train=source.is_train[rows]))
+    return Bank(
+        images=torch.from_numpy(images),
+        sizes=np.load(folder / "sizes.npy"),
+        labels=torch.from_numpy(kept.labels),
+        is_train=torch.from_numpy(kept.is_train),
+        class_names=source.class_names,
+        resize=source.resize,
+        crop=source.crop,
+    )
+
+
+@contextmanager
+def told_plainly(cache: Path) -> Iterator[None]:
+    """What the operating system refuses becomes one sentence that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"the image bank cannot be kept in {cache}: {error.strerror or error}") from error
+
+
+def describe(bank: Bank) -> dict[str, Any]:
+    """What a run's provenance says about its images."""
+    counts = {"train": int(bank.is_train.sum()), "test": int((~bank.is_train).sum())}
+    return {"images": counts, "side": bank.images.shape[1], "channels": bank.images.shape[3]}
