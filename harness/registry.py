@@ -140,24 +140,26 @@ DATASETS = Registry("dataset", "datasets")
 BACKBONES = Registry("backbone", "backbones")
 
 REGISTRIES = {
-    registry.kind: registry
-    for registry in (DATASETS, BACKBONES, OBJECTIVES, MINERS, SAMPLERS, REGULARIZERS, METRICS)
+    registry.kind: registry for registry in (DATASETS, BACKBONES, OBJECTIVES, MINERS, SAMPLERS, REGULARIZERS, METRICS)
 }
+
+
+SUPPLIED = {"num_classes", "embedding_dim", "labels", "batch_size", "data_root"}
+"""What the harness gives to the constructors that ask for it."""
 
 
 def build(kind: str, name: str, **arguments: Any) -> Any:
     """A part by kind and name, such as `build("objective", "margin", num_classes=100, embedding_dim=128, beta=0.6)`.
 
-    Keyword arguments are both what the harness would supply and the options. Raises OptionError.
+    Keyword arguments are both what the harness would supply and the options; what the harness would supply but this
+    part has no use for is left out, as in a run. Raises OptionError.
     """
     if kind not in REGISTRIES:
         raise OptionError(f"{kind!r} is not a kind of part{did_you_mean(kind, REGISTRIES)}")
     registry = REGISTRIES[kind]
-    positional = [
-        p.name
-        for p in inspect.signature(registry.get(name)).parameters.values()
-        if p.kind is not p.KEYWORD_ONLY
-    ]
-    supplied = {key: value for key, value in arguments.items() if key in positional}
-    options = {key: value for key, value in arguments.items() if key not in positional}
+    parameters = inspect.signature(registry.get(name)).parameters.values()
+    options_known = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    positional = {p.name for p in parameters} - options_known
+    supplied = {key: value for key, value in arguments.items() if key in positional | SUPPLIED - options_known}
+    options = {key: value for key, value in arguments.items() if key not in supplied}
     return registry.build(registry.check(name, options), **supplied)
