@@ -1,0 +1,203 @@
+"""What decides the runs of a study, in layers: the file, over it a profile, over both what the command line sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.errors import did_you_mean
+from harness.specs import KINDS
+from harness.study.expand import (
+    Block,
+    OptionPath,
+    Sections,
+    lay_over,
+    overlay,
+    read_axes,
+    read_block,
+    read_run,
+    without,
+)
+from harness.study.mistakes import Mistakes, Origin, Place
+from harness.study.resolve import option_names
+from harness.study.schema import SECTIONS, Body, Report, record, seeds_problem
+from harness.study.source import Node, from_plain, parse
+
+
+@dataclass(frozen=True)
+class Override:
+    """One `--set`: a value for every run that has what it names."""
+
+    path: OptionPath
+    node: Node
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The layers put together: everything that decides which runs there are."""
+
+    run: Sections
+    blocks: tuple[Block, ...]
+    exclude: tuple[Node, ...]
+    seeds: Sequence[int]
+    overrides: tuple[Override, ...]
+    report: Report
+
+    def count(self) -> int:
+        """The number of combinations times seeds, without making them."""
+        return sum(block.count() for block in self.blocks) * len(self.seeds)
+
+
+def read_overrides(given: Mapping[str, Any], mistakes: Mistakes) -> list[Override]:
+    """`--set PATH=VALUE`: the path as in a block of the grid, `seeds`, or `report.selection`; the value as in YAML."""
+    overrides = []
+    for text, value in given.items():
+        place = Place(Origin(f"--set {text}={value}"))
+        path = tuple(text.removeprefix("run.").split("."))
+        allowed = (*SECTIONS, "seeds", "report")
+        if path[0] not in allowed:
+            mistakes.add(place, f"{path[0]!r} cannot be set{did_you_mean(path[0], allowed)}")
+        elif not all(path) or (path[0] == "report" and len(path) != 2):
+            mistakes.add(place, f"{text!r} is not a path such as `training.epochs` or `report.selection`")
+        else:
+            overrides.append(Override(path, read_value(value, place, mistakes)))
+    return overrides
+
+
+def read_value(value: Any, place: Place, mistakes: Mistakes) -> Node:
+    """A value of the command line: text is read as YAML, anything else is taken as it is."""
+    if not isinstance(value, str):
+        return from_plain(value, place)
+    node = parse(value, place.origin, mistakes)
+    return from_plain(node.plain() if node else None, place)
+
+
+def read_plan(root: Node, profile: Node | None, overrides: Sequence[Override], mistakes: Mistakes) -> Plan:
+    """The file, the profile and the overrides as one plan. What has the wrong shape is left out: it is told already."""
+    bodies = [body for body in (root, profile) if body is not None]
+    run: Sections = {}
+    for body in bodies:
+        run = lay_over(run, read_run(_mapping(body, "run"), mistakes))
+    for_runs = tuple(override for override in overrides if override.path[0] in SECTIONS)
+    return Plan(
+        run=run,
+        blocks=_blocks(root, bodies, for_runs, mistakes),
+        exclude=tuple(_list(_last_exclude(bodies), "exclude")),
+        seeds=_seeds(bodies, overrides, mistakes),
+        overrides=for_runs,
+        report=_report(bodies, overrides, mistakes),
+    )
+
+
+def _blocks(root: Node, bodies: list[Node], overrides: tuple[Override, ...], mistakes: Mistakes) -> tuple[Block, ...]:
+    doubtful = _has_unknown_keys(root) or any(_has_unknown_sections(body) for body in bodies)
+    axes: dict[str, Node] = {}
+    for body in bodies:
+        axes |= (_mapping(body, "axes") or Node({}, body.place)).value
+    shared = read_axes(Node(axes, root.place), mistakes, extra=())
+    with_grid = [body for body in bodies if "grid" in body.value]
+    everything = [Node({}, root.find(["run"]).label)]
+    nodes = _list(with_grid[-1], "grid") if with_grid else everything
+    blocks = [read_block(node, shared, mistakes) for node in nodes if isinstance(node.value, dict)]
+    paths = [override.path for override in overrides]
+    return tuple(replace(without(block, paths), doubtful=block.doubtful or doubtful) for block in blocks)
+
+
+def _has_unknown_keys(root: Node) -> bool:
+    return any(name not in (*Body.model_fields, "schema", "name", "question", "profiles") for name in root.value)
+
+
+def _has_unknown_sections(body: Node) -> bool:
+    said = [name for section in ("run", "axes") for name in (_mapping(body, section) or body).value]
+    return any(name.partition(".")[0] not in (*SECTIONS, "zip") for name in said)
+
+
+def _last_exclude(bodies: list[Node]) -> Node:
+    """A profile with a grid of its own starts without the exclusions of the grid that it replaces."""
+    speaking = [body for body in bodies if "exclude" in body.value or "grid" in body.value]
+    return speaking[-1] if speaking else bodies[0]
+
+
+def _seeds(bodies: list[Node], overrides: Sequence[Override], mistakes: Mistakes) -> Sequence[int]:
+    seeds: Sequence[int] = range(1)
+    for node in (body.value["seeds"] for body in bodies if "seeds" in body.value):
+        value = node.plain()
+        if not seeds_problem(value):
+            seeds = range(value) if isinstance(value, int) else value
+    for override in overrides:
+        if override.path[0] == "seeds":
+            value = override.node.plain()
+            problem = seeds_problem(value) if override.path == ("seeds",) else "seeds has no keys"
+            if problem:
+                mistakes.add(override.node.place, problem)
+            else:
+                seeds = range(value) if isinstance(value, int) else value
+    return seeds
+
+
+def _report(bodies: list[Node], overrides: Sequence[Override], mistakes: Mistakes) -> Report:
+    said: dict[str, Node] = {}
+    for body in bodies:
+        said |= (_mapping(body, "report") or Node({}, body.place)).value
+    good = {name: node for name, node in said.items() if name in Report.model_fields and _valid_alone(name, node)}
+    for override in overrides:
+        if override.path[0] == "report":
+            wanted = Node({override.path[1]: override.node}, override.node.place)
+            if record(Report, wanted, mistakes, where="report"):
+                good |= wanted.value
+    return Report(**{name: node.plain() for name, node in good.items()})
+
+
+def _valid_alone(name: str, node: Node) -> bool:
+    aside = Mistakes("report")
+    return record(Report, Node({name: node}, node.place), aside, where="report") is not None
+
+
+def _mapping(body: Node, name: str) -> Node | None:
+    node = body.value.get(name)
+    return node if node is not None and isinstance(node.value, dict) else None
+
+
+def _list(body: Node, name: str) -> list[Node]:
+    node = body.value.get(name)
+    return node.value if node is not None and isinstance(node.value, list) else []
+
+
+class Applied:
+    """Lays the overrides over combinations and remembers which of them changed something."""
+
+    def __init__(self, overrides: Sequence[Override], mistakes: Mistakes) -> None:
+        self.overrides, self.mistakes = overrides, mistakes
+        self._used: set[OptionPath] = set()
+        self._options: dict[tuple[str, str], frozenset[str] | None] = {}
+
+    def over(self, sections: Sections) -> Sections:
+        """The combination as the command line wants it. An option is set where the part of the run has it."""
+        # Whole parts first, so that `--set objective=margin --set objective.beta=0.6` works in either order.
+        for override in sorted(self.overrides, key=lambda override: len(override.path)):
+            if self._has(sections, override.path):
+                self._used.add(override.path)
+                said = overlay(override.path, override.node, self.mistakes)
+                sections = lay_over(sections, said or {})
+        return sections
+
+    def tell_unused(self) -> None:
+        """Record each override that no run has a use for."""
+        for override in self.overrides:
+            if override.path not in self._used:
+                known = {option for options in self._options.values() for option in options or ()}
+                kind, option = override.path[:2]
+                hint = did_you_mean(option, known)
+                self.mistakes.add(override.node.place, f"no {kind} of these runs has the option {option!r}{hint}")
+
+    def _has(self, sections: Sections, path: OptionPath) -> bool:
+        kind = path[0]
+        if kind not in KINDS or len(path) == 1 or path[1] == "name":
+            return True
+        node = sections.get(kind)
+        name = node.value["name"].value if node and "name" in node.value else "none"
+        if (kind, name) not in self._options:
+            self._options[kind, name] = option_names(kind, name)
+        options = self._options[kind, name]
+        return options is None or path[1] in options

@@ -1,0 +1,64 @@
+"""Which parts do not go together: what can only be seen when the parts of a run stand side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.registry import OBJECTIVES, REGULARIZERS
+from harness.study.mistakes import Mistakes, Place
+from harness.study.resolve import Draft, known_parts
+
+Tell = Callable[[Place, str], None]
+
+
+def check_pairs(draft: Draft, mistakes: Mistakes, *, wanted: bool) -> None:
+    """Record what does not go together.
+
+    A mistake that a `--set` makes in runs that are not `wanted`, because `--only` leaves them out, does not matter.
+    """
+
+    def tell(place: Place, message: str) -> None:
+        if wanted or place.origin.in_file:
+            mistakes.add(place, message)
+
+    _check_miner(draft, tell)
+    _check_regularizer(draft, tell)
+    _check_batch_size(draft, tell)
+
+
+def _check_miner(draft: Draft, tell: Tell) -> None:
+    objective, miner = draft.spec.objective.name, draft.spec.miner
+    triplets = _takes_triplets(draft)
+    if triplets and miner is None:
+        place = draft.place("objective", "name")
+        tell(place, f"objective {objective!r} takes triplets and needs a miner{known_parts('miner')}")
+    if not triplets and miner is not None:
+        own = f"objective {objective!r} takes the whole batch and has no use for miner {miner.name!r}"
+        tell(draft.place("miner", "name"), f"{own}; give it a block of its own, or `miner: none` there")
+
+
+def _check_regularizer(draft: Draft, tell: Tell) -> None:
+    objective, regularizer = draft.spec.objective.name, draft.spec.regularizer
+    if regularizer is None:
+        return
+    part = OBJECTIVES.get(objective)
+    has = {"tuples": _takes_triplets(draft), "proxies": getattr(part, "proxy_table", None) is not None}
+    for need in sorted(getattr(REGULARIZERS.get(regularizer.name), "needs", ())):
+        if not has.get(need, False):
+            message = f"regularizer {regularizer.name!r} needs {need}, which objective {objective!r} does not have"
+            tell(draft.place("regularizer", "name"), message)
+
+
+def _takes_triplets(draft: Draft) -> bool:
+    return getattr(OBJECTIVES.get(draft.spec.objective.name), "takes", "batch") == "triplets"
+
+
+def _check_batch_size(draft: Draft, tell: Tell) -> None:
+    batch_size, each = draft.spec.training.batch_size, draft.spec.sampler.options.get("samples_per_class")
+    if not isinstance(each, int) or each < 1 or batch_size % each == 0:
+        return
+    near = sorted({max(each, batch_size // each * each), (batch_size // each + 1) * each})
+    message = f"a batch of {batch_size} cannot hold {each} samples of each class; {' or '.join(map(str, near))} could"
+    section = draft.sections.get("training")
+    said = section is not None and "batch_size" in section.value
+    tell(draft.place("training", "batch_size") if said else draft.place("sampler", "samples_per_class"), message)

@@ -1,0 +1,178 @@
+"""From what is said about a combination to the parts of a run, with every option checked and every default written in.
+
+Each distinct part is checked once, however many combinations have it; what is wrong is told at every place that says
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.errors import HarnessError, OptionError, did_you_mean
+from harness.registry import METRICS, REGISTRIES
+from harness.specs import KINDS, Evaluation, Optimizer, RunSpec, Settings, Training, canonical_json
+from harness.study.expand import OptionPath, Sections
+from harness.study.mistakes import Mistakes, Place
+from harness.study.schema import explain
+from harness.study.source import Node
+
+OPTIONAL = ("miner", "regularizer")
+MODELS: dict[str, type[Settings]] = {"training": Training, "optimizer": Optimizer, "evaluation": Evaluation}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A combination in which every section makes sense by itself.
+
+    `spec` has seed 0; `key` is equal for two drafts that differ in nothing.
+    """
+
+    spec: RunSpec
+    key: tuple[str, ...]
+    sections: Sections
+    block: Place
+
+    def place(self, *path: str) -> Place:
+        """Where the study says what stands at a path of the run; the block where it says nothing about it."""
+        node = self.sections.get(path[0])
+        return node.find(path[1:]).place if node else self.block
+
+
+@dataclass(frozen=True)
+class _Good:
+    value: Any
+    key: str
+
+
+@dataclass(frozen=True)
+class _Problem:
+    path: OptionPath
+    message: str
+    unknown: bool = False  # the key itself is wrong, not its value
+
+
+class Resolver:
+    """Checks the sections of combinations and remembers what it found."""
+
+    def __init__(self, mistakes: Mistakes) -> None:
+        self.mistakes = mistakes
+        self._found: dict[tuple[str, str], _Good | list[_Problem]] = {}
+
+    def draft(self, sections: Sections, block: Place, *, doubtful: bool) -> Draft | None:
+        """The combination as a run, or None with all that is wrong recorded.
+
+        `doubtful`: something else that is wrong may be why a part is missing, so that is not told.
+        """
+        checked: dict[str, _Good | None] = {name: self._settings(name, sections.get(name)) for name in MODELS}
+        for kind in KINDS:
+            if kind not in sections and kind not in OPTIONAL and not doubtful:
+                self.mistakes.add(block, f"these runs have no {kind}; name one here or in `run`{known_parts(kind)}")
+            checked[kind] = self._part(kind, sections.get(kind))
+        good = {name: found for name, found in checked.items() if found is not None}
+        if len(good) < len(checked):
+            return None
+        spec = RunSpec(seed=0, **{name: found.value for name, found in good.items()})
+        return Draft(spec, tuple(found.key for found in good.values()), sections, block)
+
+    def _part(self, kind: str, node: Node | None) -> _Good | None:
+        if node is None:
+            return _Good(None, "none") if kind in OPTIONAL else None
+        name = node.value.get("name")
+        if name is None:
+            self.mistakes.add(node.label, f"this {kind} has options but no `name`, neither here nor in `run`")
+            return None
+        if name.value != "none":
+            return self._once(kind, node)
+        options = [child for option, child in node.value.items() if option != "name"]
+        for child in options:
+            self.mistakes.add(child.label, f"these runs have no {kind}, so it has no options")
+        if kind not in OPTIONAL:
+            self.mistakes.add(name.place, f"a run needs a {kind}{known_parts(kind)}")
+        return _Good(None, "none") if kind in OPTIONAL and not options else None
+
+    def _settings(self, section: str, node: Node | None) -> _Good | None:
+        return self._once(section, node or Node({}, Place.nowhere()))
+
+    def _once(self, section: str, node: Node) -> _Good | None:
+        plain = node.plain()
+        key = section, canonical_json(plain)
+        if key not in self._found:
+            check = _check_part if section in KINDS else _check_settings
+            self._found[key] = check(section, plain)
+        found = self._found[key]
+        if isinstance(found, _Good):
+            return found
+        for problem in found:
+            wrong = node.find(problem.path)
+            where = node.find(["name"]) if wrong is node else wrong
+            self.mistakes.add(where.label if problem.unknown else where.place, problem.message)
+        return None
+
+
+def known_parts(kind: str) -> str:
+    """` (known: convnet, resnet50)`."""
+    return f" (known: {', '.join(REGISTRIES[kind].names())})"
+
+
+def option_names(kind: str, name: str) -> frozenset[str] | None:
+    """The options of a part; None where there is no such part."""
+    if name == "none":
+        return frozenset()
+    try:
+        return frozenset(REGISTRIES[kind].schema(name).model_fields)
+    except OptionError:
+        return None
+
+
+def _check_part(kind: str, plain: Mapping[str, Any]) -> _Good | list[_Problem]:
+    name, options = plain["name"], {option: value for option, value in plain.items() if option != "name"}
+    try:
+        choice = REGISTRIES[kind].check(name, options)
+        return _Good(choice, canonical_json(asdict(choice)))
+    except OptionError as error:
+        known = option_names(kind, name) or ()
+        problems = [_Problem(path, text, path[0] not in known) for path, text in error.problems.items()]
+        return problems or [_Problem(("name",), str(error))]
+    except HarnessError:
+        raise
+    except Exception as error:
+        # Somebody else's part may fail in any way while it is imported; ours have no such excuse.
+        if ":" not in name:
+            raise
+        return [_Problem(("name",), f"{kind} {name!r} cannot be used: {type(error).__name__}: {error}")]
+
+
+def _check_settings(section: str, plain: Mapping[str, Any]) -> _Good | list[_Problem]:
+    model = MODELS[section]
+    try:
+        settings = model(**plain)
+    except ValidationError as error:
+        return [_settings_problem(section, model, item) for item in error.errors()]
+    problems = list(_unknown_families(settings)) if isinstance(settings, Evaluation) else []
+    return problems or _Good(settings, settings.model_dump_json())
+
+
+def _unknown_families(evaluation: Evaluation) -> Iterator[_Problem]:
+    known = METRICS.names()
+    for split in ("test", "train"):
+        for position, family in enumerate(getattr(evaluation, split)):
+            path = (split, str(position))
+            if ":" in family:
+                try:
+                    METRICS.get(family)
+                except OptionError as error:
+                    yield _Problem(path, str(error))
+            elif family not in known:
+                yield _Problem(path, f"metric family {family!r} is not known{did_you_mean(family, known)}")
+
+
+def _settings_problem(section: str, model: type[Settings], item: Mapping[str, Any]) -> _Problem:
+    path = tuple(str(step) for step in item["loc"])
+    if item["type"] == "extra_forbidden":
+        message = f"{section} has no setting {path[-1]!r}{did_you_mean(path[-1], model.model_fields)}"
+        return _Problem(path, message, unknown=True)
+    return _Problem(path, explain(item, ".".join((section, *path))))

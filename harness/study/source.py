@@ -1,0 +1,243 @@
+"""YAML as nodes that know where they stand, so that every mistake can be shown at its place.
+
+The text is composed by ruamel.yaml by the rules of YAML 1.2 (`1e-5` is a number, `no` and `1:30` are text) and turned
+at once into nodes of our own: nothing is constructed, no tag is executed, and marks survive merging.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+from harness.study.mistakes import Mistakes, Origin, Place
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 100_000
+"""More than any study needs, and little enough that aliases of aliases cannot fill the memory."""
+
+_TAG = "tag:yaml.org,2002:"
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A value with its place: a scalar, a list of nodes or a dict of nodes. `key` is where its key stands."""
+
+    value: Any
+    place: Place
+    key: Place | None = None
+
+    def plain(self) -> Any:
+        """The value as plain Python types."""
+        if isinstance(self.value, dict):
+            return {name: child.plain() for name, child in self.value.items()}
+        if isinstance(self.value, list):
+            return [child.plain() for child in self.value]
+        return self.value
+
+    def find(self, path: Iterable[str | int]) -> Node:
+        """The node at a path, or the last one on the way to it."""
+        node = self
+        for step in path:
+            if isinstance(node.value, dict) and step in node.value:
+                node = node.value[step]
+            elif isinstance(node.value, list) and str(step).isdigit() and int(step) < len(node.value):
+                node = node.value[int(step)]
+            else:
+                break
+        return node
+
+    @property
+    def label(self) -> Place:
+        """Where to point at when the thing itself is wrong rather than its value: its key."""
+        return self.key or self.place
+
+
+def read_study(path: Path, mistakes: Mistakes) -> Node | None:
+    """The top level of a study file; None, with the mistakes recorded, where it cannot be understood."""
+    text = read_text(path, mistakes)
+    if text is None:
+        return None
+    origin = Origin(str(path), tuple(text.splitlines()), in_file=True)
+    root = parse(text, origin, mistakes)
+    if mistakes and root is None:
+        return None
+    if root is None or root.value is None:
+        mistakes.add(Place(origin), "the file is empty; a study has at least `schema: 1`, `name:` and `run:`")
+        return None
+    if not isinstance(root.value, dict):
+        mistakes.add(root.place, f"a study is a mapping of keys such as `name:` and `run:`, not {describe(root.value)}")
+        return None
+    return root
+
+
+def read_text(path: Path, mistakes: Mistakes) -> str | None:
+    """The file as text, or None with the reason why not."""
+    whole = Place(Origin(str(path)))
+    try:
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= MAX_BYTES else b""
+    except OSError as error:
+        mistakes.add(whole, f"cannot be read: {(error.strerror or str(error)).lower()}")
+        return None
+    if size > MAX_BYTES:
+        mistakes.add(whole, f"has {size:,} bytes; a study has at most {MAX_BYTES:,}")
+        return None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        mistakes.add(whole, f"is not UTF-8 text: line {line} has the byte 0x{data[error.start]:02x}")
+        return None
+    if any(ord(letter) < 32 and letter not in "\t\n\r" for letter in text):
+        mistakes.add(whole, "is a binary file, not YAML text")
+        return None
+    return text
+
+
+def parse(text: str, origin: Origin, mistakes: Mistakes) -> Node | None:
+    """YAML text as nodes; None for an empty text and, with the mistake recorded, for one that is not YAML."""
+    try:
+        composed = YAML(typ="rt").compose(text)
+        return None if composed is None else _Converter(origin, mistakes).convert(composed)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(origin, mark.line + 1, mark.column + 1) if mark else Place(origin)
+        mistakes.add(place, f"this is not YAML: {_in_words(error)}")
+    except YAMLError as error:
+        mistakes.add(Place(origin), f"this is not YAML: {' '.join(str(error).split())}")
+    except RecursionError:
+        mistakes.add(Place(origin), "lists and mappings are nested too deeply")
+    except _TooLarge as error:
+        mistakes.add(Place(origin), str(error))
+    return None
+
+
+def from_plain(value: Any, place: Place) -> Node:
+    """Plain Python values as nodes that all stand at one place."""
+    if isinstance(value, dict):
+        return Node({str(name): replace(from_plain(child, place), key=place) for name, child in value.items()}, place)
+    if isinstance(value, list | tuple):
+        return Node([from_plain(child, place) for child in value], place)
+    return Node(value, place)
+
+
+def describe(value: Any) -> str:
+    """What was given, in a few words."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    return "nothing" if value is None else repr(value)
+
+
+class _TooLarge(Exception):
+    """The document has too many nodes once its aliases are written out."""
+
+
+class _Converter:
+    """Turns the composed nodes of one document into ours, and finds duplicate keys and tags on the way."""
+
+    def __init__(self, origin: Origin, mistakes: Mistakes) -> None:
+        self.origin, self.mistakes = origin, mistakes
+        self.count = 0
+        self.open: set[int] = set()  # nodes that are being converted: meeting one again is an alias of itself
+
+    def convert(self, node: Any) -> Node:
+        self.count += 1
+        if self.count > MAX_NODES:
+            raise _TooLarge(f"the file has more than {MAX_NODES:,} values once its aliases are written out")
+        place = self._place(node)
+        if id(node) in self.open:
+            self.mistakes.add(place, "this anchor contains an alias of itself")
+            return Node(None, place)
+        self.open.add(id(node))
+        try:
+            return Node(self._value(node, place), place)
+        finally:
+            self.open.discard(id(node))
+
+    def _place(self, node: Any) -> Place:
+        start, end = node.start_mark, node.end_mark
+        width = end.column - start.column if end.line == start.line else 1
+        return Place(self.origin, start.line + 1, start.column + 1, max(width, 1))
+
+    def _value(self, node: Any, place: Place) -> Any:
+        if isinstance(node, MappingNode) and node.tag == f"{_TAG}map":
+            return self._mapping(node)
+        if isinstance(node, SequenceNode) and node.tag == f"{_TAG}seq":
+            return [self.convert(child) for child in node.value]
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, place)
+        self.mistakes.add(place, f"the tag {node.tag} has no meaning in a study")
+        return None
+
+    def _mapping(self, node: MappingNode) -> dict[str, Node]:
+        merged: dict[str, Node] = {}
+        own: dict[str, Node] = {}
+        for key, child in node.value:
+            place = self._place(key)
+            if key.tag == f"{_TAG}merge":
+                merged = {**self._merge(child), **merged}
+                continue
+            name = key.value if isinstance(key, ScalarNode) and key.tag == f"{_TAG}str" else None
+            if not isinstance(name, str):
+                self.mistakes.add(place, "a key is text; put it in quotes if it looks like a number")
+            elif name in own:
+                self.mistakes.add(place, f"the key {name!r} is given twice; first in line {own[name].label.line}")
+            else:
+                own[name] = replace(self.convert(child), key=place)
+        return {**merged, **own}
+
+    def _merge(self, node: Any) -> dict[str, Node]:
+        """What `<<: *anchor` or `<<: [*first, *second]` brings in; the first one that has a key wins."""
+        found: dict[str, Node] = {}
+        source = self.convert(node)
+        for part in source.value if isinstance(source.value, list) else [source]:
+            if isinstance(part.value, dict):
+                found = {**part.value, **found}
+            else:
+                self.mistakes.add(part.place, "`<<` merges mappings only")
+        return found
+
+    def _scalar(self, node: ScalarNode, place: Place) -> Any:
+        kind = str(node.tag).removeprefix(_TAG)
+        text = node.value
+        if kind in ("str", "timestamp"):
+            return text
+        if kind == "null":
+            return None
+        if kind == "bool":
+            return text.lower() == "true"
+        if kind in ("int", "float"):
+            return self._number(kind, text.replace("_", ""), place)
+        self.mistakes.add(place, f"the tag {node.tag} has no meaning in a study")
+        return None
+
+    def _number(self, kind: str, text: str, place: Place) -> int | float | None:
+        try:
+            if kind == "int":
+                return int(text, 0) if text.lstrip("+-")[:2].lower() in ("0x", "0o", "0b") else int(text)
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if math.isfinite(number):
+            return number
+        self.mistakes.add(place, f"{text[:40]} is not a finite number")
+        return None
+
+
+def _in_words(error: MarkedYAMLError) -> str:
+    problem = " ".join(str(error.problem or error.context).split())
+    if "'\\t'" in problem:
+        return "a tab stands where spaces must; indent with spaces"
+    if problem == "mapping values are not allowed here":
+        return "a second `key: value` on one line, or a wrong indent; put text that contains ': ' in quotes"
+    context = " ".join(str(error.context).split()) if error.context else ""
+    return f"{problem} ({context})" if context else problem

@@ -1,0 +1,183 @@
+"""A study: one YAML file, read and checked whole, becomes the runs that answer its question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StudyError, did_you_mean
+from harness.specs import RunSpec
+from harness.study.conditions import Condition, Flat, explain_no_match, read_condition
+from harness.study.layers import Applied, Plan, read_overrides, read_plan, read_value
+from harness.study.mistakes import Mistakes, Origin, Place
+from harness.study.pairs import check_pairs
+from harness.study.resolve import Draft, Resolver
+from harness.study.schema import Report, check_shape
+from harness.study.source import Node, read_study
+
+MAX_RUNS = 100_000
+FOLDER = Path("studies")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What one study file, under one profile, asks for."""
+
+    name: str
+    question: str
+    report: Report
+    profile: str | None
+    profiles: tuple[str, ...]
+    path: Path
+    specs: tuple[RunSpec, ...]
+
+    @classmethod
+    def load(
+        cls,
+        study: str | Path,
+        profile: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        only: Mapping[str, Any] | None = None,
+    ) -> Study:
+        """Read a study by path, or by name from the folder `studies`.
+
+        `overrides` maps dotted paths to values that every run gets which has what is named (`--set`); `only` keeps the
+        runs that match (`--only`). Raises one StudyError that names every mistake.
+        """
+        path = find_study(study)
+        mistakes = Mistakes(str(path))
+        root = read_study(path, mistakes)
+        if root is None:
+            raise StudyError(mistakes.text())
+        check_shape(root, mistakes)
+        chosen = _choose_profile(root, profile, mistakes)
+        plan = read_plan(root, chosen, read_overrides(overrides or {}, mistakes), mistakes)
+        specs = list_runs(plan, _read_only(only or {}, mistakes), mistakes)
+        mistakes.raise_if_any()
+        question = root.value.get("question")
+        profiles = tuple(root.value["profiles"].value) if "profiles" in root.value else ()
+        return cls(
+            name=root.value["name"].value,
+            question=question.value.strip() if question else "",
+            report=plan.report,
+            profile=profile,
+            profiles=profiles,
+            path=path,
+            specs=tuple(specs),
+        )
+
+    def runs(self) -> list[RunSpec]:
+        """The runs, in the order of the file, each once; seeds of one combination stand together."""
+        return list(self.specs)
+
+
+def find_study(study: str | Path) -> Path:
+    """The file of a study that is given by path or by name."""
+    path = Path(study)
+    if path.suffix in (".yaml", ".yml") or path.parent != Path() or path.exists():
+        return path
+    named = FOLDER / f"{study}.yaml"
+    if not named.exists():
+        known = [file.stem for file in FOLDER.glob("*.yaml")]
+        raise StudyError(f"there is no study {str(study)!r}: no file {named}{did_you_mean(str(study), known)}")
+    return named
+
+
+def list_runs(plan: Plan, only: Condition | None, mistakes: Mistakes) -> list[RunSpec]:
+    """The runs of a plan, with everything that is wrong with them recorded."""
+    if plan.count() > MAX_RUNS:
+        place = plan.blocks[0].place if len(plan.blocks) == 1 else replace(plan.blocks[0].place, line=0)
+        mistakes.add(place, f"the grid has {plan.count():,} runs; a study has at most {MAX_RUNS:,}")
+        return []
+    candidates = list(_candidates(plan, mistakes))
+    kept = _without_excluded(candidates, plan, mistakes)
+    wanted = [run for run in kept if only is None or only.holds(run.flat)]
+    _check_all_pairs(kept, wanted, mistakes)
+    if not mistakes and not kept:
+        mistakes.add(Place(Origin(mistakes.study)), "the grid expands to no runs")
+    elif not mistakes and only and not wanted:
+        explain_no_match(only, [run.flat for run in kept], mistakes, "selects")
+    unique = {(run.draft.key, run.seed): run for run in wanted}
+    return [replace(run.draft.spec, seed=run.seed) for run in unique.values()]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A run that may be asked for; `flat` is what conditions look at."""
+
+    draft: Draft
+    seed: int
+    flat: Flat
+
+
+def _candidates(plan: Plan, mistakes: Mistakes) -> Iterator[_Candidate]:
+    """The runs of all blocks that their `when` lets through."""
+    resolver, applied = Resolver(mistakes), Applied(plan.overrides, mistakes)
+    for block in plan.blocks:
+        drafts = []
+        before = len(mistakes)
+        for combination in block.combinations(plan.run, mistakes):
+            sections = applied.over(combination)
+            drafts.append(resolver.draft(sections, block.place, doubtful=block.doubtful))
+        runs = [run for draft in drafts if draft for run in _seeded(draft, plan.seeds)]
+        sound = len(mistakes) == before and not plan.overrides
+        yield from _when(block.when, runs, mistakes, sound=sound)
+    applied.tell_unused()
+
+
+def _seeded(draft: Draft, seeds: Sequence[int]) -> list[_Candidate]:
+    flat = draft.spec.flat()
+    return [_Candidate(draft, seed, {**flat, "seed": seed}) for seed in seeds]
+
+
+def _when(node: Node | None, runs: list[_Candidate], mistakes: Mistakes, *, sound: bool) -> list[_Candidate]:
+    condition = read_condition(node, mistakes) if node else None
+    if condition is None:
+        return runs
+    kept = [run for run in runs if condition.holds(run.flat)]
+    if sound and not kept:
+        explain_no_match(condition, [run.flat for run in runs], mistakes, "keeps")
+    return kept
+
+
+def _without_excluded(runs: list[_Candidate], plan: Plan, mistakes: Mistakes) -> list[_Candidate]:
+    # With runs missing, or changed by a `--set`, it is no surprise when an exclusion finds nothing.
+    sound = not mistakes and not plan.overrides
+    for node in plan.exclude:
+        condition = read_condition(node, mistakes)
+        if condition is None:
+            continue
+        kept = [run for run in runs if not condition.holds(run.flat)]
+        if sound and len(kept) == len(runs):
+            explain_no_match(condition, [run.flat for run in runs], mistakes, "excludes")
+        runs = kept
+    return runs
+
+
+def _check_all_pairs(kept: list[_Candidate], wanted: list[_Candidate], mistakes: Mistakes) -> None:
+    needed = {id(run.draft) for run in wanted}
+    for draft in {id(run.draft): run.draft for run in kept}.values():
+        check_pairs(draft, mistakes, wanted=id(draft) in needed)
+
+
+def _choose_profile(root: Node, name: str | None, mistakes: Mistakes) -> Node | None:
+    node = root.value.get("profiles")
+    profiles = node.value if node is not None and isinstance(node.value, dict) else {}
+    if name is None:
+        return None
+    if name not in profiles:
+        known = did_you_mean(name, profiles) or "; it has none"
+        mistakes.add(Place(Origin(f"--profile {name}")), f"the study has no such profile{known}")
+        return None
+    return profiles[name] if isinstance(profiles[name].value, dict) else None
+
+
+def _read_only(only: Mapping[str, Any], mistakes: Mistakes) -> Condition | None:
+    """`--only PATH=VALUE`, all of which must hold."""
+    nodes = {}
+    for path, value in only.items():
+        place = Place(Origin(f"--only {path}={value}"))
+        nodes[path.removeprefix("run.")] = replace(read_value(value, place, mistakes), key=place)
+    return read_condition(Node(nodes, next(iter(nodes.values())).place), mistakes) if nodes else None
