@@ -70,7 +70,7 @@ def run(
     settings: SetOption = None,
     only: OnlyOption = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="At most so many at once [default: one a core, or a GPU].")
+        int | None, typer.Option("--workers", min=0, help="At most so many at once [default: one a core, or a GPU]; 0: start none.")
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads of one run.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; start nothing.")] = False,
@@ -121,7 +121,8 @@ def this_machine(workers: int | None, threads: int) -> Machine:
 
     gpus = visible_gpus(torch.cuda.device_count())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Machine(workers or len(gpus) or max(1, cores // threads), threads, gpus)
+    default = len(gpus) or max(1, cores // threads)
+    return Machine(default if workers is None else workers, threads, gpus)
 
 
 def visible_gpus(count: int) -> tuple[int, ...]:
