@@ -30,6 +30,7 @@ class Registry:
         self.kind = kind
         self.package = f"harness.{folder}"
         self._parts: dict[str, type] = {}
+        self._schemas: dict[type, type[BaseModel]] = {}  # making one takes a millisecond, and a study checks thousands
 
     def register(self, name: str) -> Callable[[Part], Part]:
         """Class decorator: makes the class known under `name`, which is also the name of its file."""
@@ -75,6 +76,11 @@ class Registry:
     def schema(self, name: str) -> type[BaseModel]:
         """The options of a part as a closed, strictly typed pydantic model."""
         part = self.get(name)
+        if part not in self._schemas:
+            self._schemas[part] = self._make_schema(part)
+        return self._schemas[part]
+
+    def _make_schema(self, part: type) -> type[BaseModel]:
         signature = inspect.signature(part, eval_str=True)
         options: dict[str, Any] = {
             parameter.name: (

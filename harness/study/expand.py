@@ -41,13 +41,13 @@ class Axis:
         """What each alternative says; one that makes no sense is recorded and left out."""
         if not self.zipped:
             path, node = self.columns[0]
-            found = [overlay(path, choice, mistakes) for choice in _choices(node)]
+            found = [overlay(path, replace(choice, key=node.key), mistakes) for choice in _choices(node)]
             return [sections for sections in found if sections is not None]
         return [sections for row in self._rows() for sections in self._zipped(row, mistakes)]
 
     def _rows(self) -> list[list[tuple[OptionPath, Node]]]:
         paths = [path for path, _ in self.columns]
-        rows = zip(*(node.value for _, node in self.columns), strict=True)
+        rows = zip(*([replace(v, key=n.key) for v in n.value] for _, n in self.columns), strict=True)
         return [list(zip(paths, row, strict=True)) for row in rows]
 
     def _zipped(self, row: list[tuple[OptionPath, Node]], mistakes: Mistakes) -> Iterator[Sections]:

@@ -60,17 +60,18 @@ def read_overrides(given: Mapping[str, Any], mistakes: Mistakes) -> list[Overrid
             mistakes.add(place, f"{path[0]!r} cannot be set{did_you_mean(path[0], allowed)}")
         elif not all(path) or (path[0] == "report" and len(path) != 2):
             mistakes.add(place, f"{text!r} is not a path such as `training.epochs` or `report.selection`")
-        else:
-            overrides.append(Override(path, read_value(value, place, mistakes)))
+        elif node := read_value(value, place, mistakes):
+            overrides.append(Override(path, node))
     return overrides
 
 
-def read_value(value: Any, place: Place, mistakes: Mistakes) -> Node:
-    """A value of the command line: text is read as YAML, anything else is taken as it is."""
+def read_value(value: Any, place: Place, mistakes: Mistakes) -> Node | None:
+    """A value of the command line: text is read as YAML, anything else is taken as it is; None if it is not YAML."""
     if not isinstance(value, str):
         return from_plain(value, place)
+    before = len(mistakes)
     node = parse(value, place.origin, mistakes)
-    return from_plain(node.plain() if node else None, place)
+    return from_plain(node.plain() if node else None, place) if len(mistakes) == before else None
 
 
 def read_plan(root: Node, profile: Node | None, overrides: Sequence[Override], mistakes: Mistakes) -> Plan:
@@ -83,7 +84,7 @@ def read_plan(root: Node, profile: Node | None, overrides: Sequence[Override], m
     return Plan(
         run=run,
         blocks=_blocks(root, bodies, for_runs, mistakes),
-        exclude=tuple(_list(_last_exclude(bodies), "exclude")),
+        exclude=tuple(node for node in _list(_last_exclude(bodies), "exclude") if isinstance(node.value, dict)),
         seeds=_seeds(bodies, overrides, mistakes),
         overrides=for_runs,
         report=_report(bodies, overrides, mistakes),

@@ -39,6 +39,11 @@ class Place:
         return cls(Origin("defaults"))
 
     @property
+    def of_command_line(self) -> bool:
+        """Whether a `--set`, `--only` or `--profile` is meant and not the file."""
+        return not self.origin.in_file and self.origin.label.startswith("--")
+
+    @property
     def start(self) -> Place:
         """The first character of the stretch."""
         return replace(self, width=1)

@@ -8,7 +8,7 @@ from harness.registry import OBJECTIVES, REGULARIZERS
 from harness.study.mistakes import Mistakes, Place
 from harness.study.resolve import Draft, known_parts
 
-Tell = Callable[[Place, str], None]
+Tell = Callable[..., None]
 
 
 def check_pairs(draft: Draft, mistakes: Mistakes, *, wanted: bool) -> None:
@@ -17,8 +17,10 @@ def check_pairs(draft: Draft, mistakes: Mistakes, *, wanted: bool) -> None:
     A mistake that a `--set` makes in runs that are not `wanted`, because `--only` leaves them out, does not matter.
     """
 
-    def tell(place: Place, message: str) -> None:
-        if wanted or place.origin.in_file:
+    def tell(message: str, *places: Place) -> None:
+        # What the command line sets is what makes a pair impossible that the file alone would not have.
+        place = next((place for place in places if place.of_command_line), places[0])
+        if wanted or not place.of_command_line:
             mistakes.add(place, message)
 
     _check_miner(draft, tell)
@@ -29,24 +31,26 @@ def check_pairs(draft: Draft, mistakes: Mistakes, *, wanted: bool) -> None:
 def _check_miner(draft: Draft, tell: Tell) -> None:
     objective, miner = draft.spec.objective.name, draft.spec.miner
     triplets = _takes_triplets(draft)
+    places = draft.place("miner", "name"), draft.place("objective", "name")
     if triplets and miner is None:
-        place = draft.place("objective", "name")
-        tell(place, f"objective {objective!r} takes triplets and needs a miner{known_parts('miner')}")
+        message = f"objective {objective!r} takes triplets and needs a miner{known_parts('miner')}"
+        tell(message, *reversed(places))
     if not triplets and miner is not None:
         own = f"objective {objective!r} takes the whole batch and has no use for miner {miner.name!r}"
-        tell(draft.place("miner", "name"), f"{own}; give it a block of its own, or `miner: none` there")
+        tell(f"{own}; give it a block of its own, or `miner: none` there", *places)
 
 
 def _check_regularizer(draft: Draft, tell: Tell) -> None:
     objective, regularizer = draft.spec.objective.name, draft.spec.regularizer
     if regularizer is None:
         return
-    part = OBJECTIVES.get(objective)
-    has = {"tuples": _takes_triplets(draft), "proxies": getattr(part, "proxy_table", None) is not None}
+    places = draft.place("regularizer", "name"), draft.place("objective", "name")
+    proxies = getattr(OBJECTIVES.get(objective), "proxy_table", None) is not None
+    has = {"tuples": _takes_triplets(draft), "proxies": proxies}
     for need in sorted(getattr(REGULARIZERS.get(regularizer.name), "needs", ())):
         if not has.get(need, False):
             message = f"regularizer {regularizer.name!r} needs {need}, which objective {objective!r} does not have"
-            tell(draft.place("regularizer", "name"), message)
+            tell(message, *places)
 
 
 def _takes_triplets(draft: Draft) -> bool:
@@ -59,6 +63,4 @@ def _check_batch_size(draft: Draft, tell: Tell) -> None:
         return
     near = sorted({max(each, batch_size // each * each), (batch_size // each + 1) * each})
     message = f"a batch of {batch_size} cannot hold {each} samples of each class; {' or '.join(map(str, near))} could"
-    section = draft.sections.get("training")
-    said = section is not None and "batch_size" in section.value
-    tell(draft.place("training", "batch_size") if said else draft.place("sampler", "samples_per_class"), message)
+    tell(message, draft.place("sampler", "samples_per_class"), draft.place("training", "batch_size"))

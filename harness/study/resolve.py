@@ -78,6 +78,14 @@ class Resolver:
         spec = RunSpec(seed=0, **{name: found.value for name, found in good.items()})
         return Draft(spec, tuple(found.key for found in good.values()), sections, block)
 
+    def check_alone(self, run: Sections) -> None:
+        """Record what is wrong with the section `run` even where every block says something else."""
+        for section, node in run.items():
+            if section in MODELS:
+                self._once(section, node)
+            elif "name" in node.value and node.value["name"].value != "none":
+                self._once(section, node, partial=True)
+
     def _part(self, kind: str, node: Node | None) -> _Good | None:
         if node is None:
             return _Good(None, "none") if kind in OPTIONAL else None
@@ -97,7 +105,7 @@ class Resolver:
     def _settings(self, section: str, node: Node | None) -> _Good | None:
         return self._once(section, node or Node({}, Place.nowhere()))
 
-    def _once(self, section: str, node: Node) -> _Good | None:
+    def _once(self, section: str, node: Node, *, partial: bool = False) -> _Good | None:
         plain = node.plain()
         key = section, canonical_json(plain)
         if key not in self._found:
@@ -108,8 +116,10 @@ class Resolver:
             return found
         for problem in found:
             wrong = node.find(problem.path)
-            where = node.find(["name"]) if wrong is node else wrong
-            self.mistakes.add(where.label if problem.unknown else where.place, problem.message)
+            if wrong is not node:
+                self.mistakes.add(wrong.label if problem.unknown else wrong.place, problem.message)
+            elif not partial:  # an option that is missing here may be given by the blocks
+                self.mistakes.add(node.find(["name"]).place, problem.message)
         return None
 
 

@@ -127,7 +127,7 @@ def _record_item(model: type[BaseModel], node: Node, item: Mapping[str, Any], mi
         example = "schema: 1" if path[-1] == "schema" else f"{path[-1]}: ..."
         mistakes.add(found.place.start, f"{where} needs the key {path[-1]!r}, as in `{example}`")
     else:
-        mistakes.add(found.place, explain(item, ".".join(map(str, path))))
+        mistakes.add(found.place, explain(item, ".".join(step for step in path if isinstance(step, str))))
 
 
 def explain(item: Mapping[str, Any], path: str) -> str:
@@ -136,10 +136,11 @@ def explain(item: Mapping[str, Any], path: str) -> str:
         return str(item["ctx"]["error"])
     if path == "schema":
         return f"this version of the harness reads `schema: 1`, not {describe(item['input'])}"
-    if item["type"] in ("list_type", "dict_type", "model_type") or isinstance(item["input"], dict | list):
-        kind = {"list_type": "a list", "dict_type": "a mapping", "model_type": "a mapping"}.get(item["type"])
-        if kind:
-            return f"{path}: should be {kind}, not {describe(item['input'])}"
+    if item["type"] in ("dict_type", "model_type"):
+        return f"{path}: should be a mapping, not {describe(item['input'])}"
+    if item["type"] == "list_type":
+        one = "..." if item["input"] is None or isinstance(item["input"], dict) else item["input"]
+        return f"{path}: should be a list, [{one}] or in a block of the grid [[{one}]], not {describe(item['input'])}"
     return f"{path}: {problem_text(item)}{_near(item)}"
 
 

@@ -72,6 +72,10 @@ class Study:
         """The runs, in the order of the file, each once; seeds of one combination stand together."""
         return list(self.specs)
 
+    def about(self) -> dict[str, Any]:
+        """What the database keeps of a study beside its runs, as plain JSON types: question, analyses, selection."""
+        return {"question": self.question, **self.report.model_dump()}
+
 
 def find_study(study: str | Path) -> Path:
     """The file of a study that is given by path or by name."""
@@ -115,6 +119,7 @@ class _Candidate:
 def _candidates(plan: Plan, mistakes: Mistakes) -> Iterator[_Candidate]:
     """The runs of all blocks that their `when` lets through."""
     resolver, applied = Resolver(mistakes), Applied(plan.overrides, mistakes)
+    resolver.check_alone(plan.run)
     for block in plan.blocks:
         drafts = []
         before = len(mistakes)
@@ -179,5 +184,6 @@ def _read_only(only: Mapping[str, Any], mistakes: Mistakes) -> Condition | None:
     nodes = {}
     for path, value in only.items():
         place = Place(Origin(f"--only {path}={value}"))
-        nodes[path.removeprefix("run.")] = replace(read_value(value, place, mistakes), key=place)
+        if node := read_value(value, place, mistakes):
+            nodes[path.removeprefix("run.")] = replace(node, key=place)
     return read_condition(Node(nodes, next(iter(nodes.values())).place), mistakes) if nodes else None
