@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -48,7 +49,13 @@ def masked_logsumexp(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
 
 def log1p_sum_exp(values: Tensor, mask: Tensor, dim: int = 1) -> Tensor:
     """log(1 + sum exp) over the masked entries; 0 with a gradient of 0 where the mask holds nowhere."""
-    return torch.nn.functional.softplus(masked_logsumexp(values, mask, dim))
+    return log1p_exp(masked_logsumexp(values, mask, dim))
+
+
+def log1p_exp(x: Tensor) -> Tensor:
+    """log(1 + e^x) of any x, without overflow."""
+    # From 20 on, where torch stops by default, float64 would still see the difference to x.
+    return functional.softplus(x, threshold=40.0)
 
 
 def log_inverse_distance_density(squared: Tensor, dim: int) -> Tensor:

@@ -92,14 +92,17 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, 0).sum() / mask.sum().clamp_min(1)
 
 
-def chosen_pairs(labels: Tensor, tuples: Triplets | None) -> Tensor:
-    """The distinct (anchor, positive) pairs of the triplets, or, without any given, of the batch: bool [B, B]."""
+def pair_weights(labels: Tensor, tuples: Triplets | None) -> Tensor:
+    """How much each (anchor, positive) pair counts, so that every anchor counts 1: [B] -> float32 [B, B].
+
+    The pairs are the distinct ones of the triplets or, where none are given, all of the batch.
+    """
     pairs = partner_mask(labels)
-    if tuples is None:
-        return pairs
-    named = torch.zeros_like(pairs)
-    named[tuples.anchor, tuples.positive] = True
-    return named & pairs
+    if tuples is not None:
+        named = torch.zeros_like(pairs)
+        named[tuples.anchor, tuples.positive] = True
+        pairs &= named
+    return pairs / pairs.sum(1, keepdim=True).clamp_min(1)
 
 
 def inverse_density_weights(embeddings: Tensor, allowed: Tensor, lower: float, upper: float | None) -> Tensor:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor, nn
-from torch.nn import functional
 
-from harness.geometry import at_least_float32, masked_logsumexp, row_norms
+from harness.geometry import at_least_float32, log1p_exp, masked_logsumexp, row_norms
 from harness.registry import OBJECTIVES
-from harness.tuples import Triplets, chosen_pairs, negative_mask
+from harness.tuples import Triplets, negative_mask, pair_weights
 
 
 @OBJECTIVES.register("n_pair")
@@ -38,9 +37,8 @@ class NPair(nn.Module):
         products = embeddings @ embeddings.T
         negatives = negative_mask(labels)
         against = masked_logsumexp(products, negatives)
-        terms = functional.softplus(against[:, None] - products)
-        weights = chosen_pairs(labels, tuples).to(terms.dtype)
-        weights = weights / weights.sum(1, keepdim=True).clamp_min(1)
+        terms = log1p_exp(against[:, None] - products)
+        weights = pair_weights(labels, tuples).to(terms.dtype)
         anchors = weights.sum()
         penalty = self.l2_weight * row_norms(embeddings).mean()
         return (terms * weights).sum() / anchors.clamp_min(1) + torch.where(anchors > 0, penalty, 0)

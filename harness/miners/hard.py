@@ -1,0 +1,31 @@
+"""Batch-hard mining (Hermans et al., 2017)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.geometry import at_least_float32, squared_distances
+from harness.registry import MINERS
+from harness.tuples import Triplets, found_rows, negative_mask, partner_mask
+
+
+@MINERS.register("hard")
+class Hard:
+    """Per anchor its farthest positive and its nearest negative (equation 5 of the paper).
+
+    Every sample with a partner is an anchor once; of equal distances the first counts. No chance is involved.
+    """
+
+    revision = 1
+
+    @torch.no_grad()
+    def __call__(self, embeddings: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Triplets:
+        """Embeddings [B, D], labels [B] -> up to B triplets."""
+        embeddings = at_least_float32(embeddings)
+        distances = squared_distances(embeddings, embeddings)
+        farthest, positive = distances.masked_fill(~partner_mask(labels), -torch.inf).max(1)
+        nearest, negative = distances.masked_fill(~negative_mask(labels), torch.inf).min(1)
+        positive = torch.where(farthest.isfinite(), positive, -1)
+        negative = torch.where(nearest.isfinite(), negative, -1)
+        return found_rows(torch.arange(len(labels), device=labels.device), positive, negative)
