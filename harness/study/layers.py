@@ -24,6 +24,9 @@ from harness.study.resolve import option_names
 from harness.study.schema import SECTIONS, Body, Report, record, seeds_problem
 from harness.study.source import Node, from_plain, parse
 
+DEFAULT_SAMPLER = "class_balanced"
+"""Batches of a few samples of each of many classes are what nearly every paper of the field trains on."""
+
 
 @dataclass(frozen=True)
 class Override:
@@ -60,24 +63,25 @@ def read_overrides(given: Mapping[str, Any], mistakes: Mistakes) -> list[Overrid
             mistakes.add(place, f"{path[0]!r} cannot be set{did_you_mean(path[0], allowed)}")
         elif not all(path) or (path[0] == "report" and len(path) != 2):
             mistakes.add(place, f"{text!r} is not a path such as `training.epochs` or `report.selection`")
-        elif node := read_value(value, place, mistakes):
-            overrides.append(Override(path, node))
+        else:
+            before = len(mistakes)
+            node = read_value(value, place, mistakes)
+            overrides += [Override(path, node)] if len(mistakes) == before else []
     return overrides
 
 
-def read_value(value: Any, place: Place, mistakes: Mistakes) -> Node | None:
-    """A value of the command line: text is read as YAML, anything else is taken as it is; None if it is not YAML."""
+def read_value(value: Any, place: Place, mistakes: Mistakes) -> Node:
+    """A value of the command line: text is read as YAML, with mistakes recorded; anything else is taken as it is."""
     if not isinstance(value, str):
         return from_plain(value, place)
-    before = len(mistakes)
     node = parse(value, place.origin, mistakes)
-    return from_plain(node.plain() if node else None, place) if len(mistakes) == before else None
+    return from_plain(node.plain() if node else None, place)
 
 
 def read_plan(root: Node, profile: Node | None, overrides: Sequence[Override], mistakes: Mistakes) -> Plan:
     """The file, the profile and the overrides as one plan. What has the wrong shape is left out: it is told already."""
     bodies = [body for body in (root, profile) if body is not None]
-    run: Sections = {}
+    run: Sections = {"sampler": from_plain({"name": DEFAULT_SAMPLER}, Place.nowhere())}
     for body in bodies:
         run = lay_over(run, read_run(_mapping(body, "run"), mistakes))
     for_runs = tuple(override for override in overrides if override.path[0] in SECTIONS)
@@ -110,8 +114,9 @@ def _has_unknown_keys(root: Node) -> bool:
 
 
 def _has_unknown_sections(body: Node) -> bool:
-    said = [name for section in ("run", "axes") for name in (_mapping(body, section) or body).value]
-    return any(name.partition(".")[0] not in (*SECTIONS, "zip") for name in said)
+    said = [_mapping(body, section) for section in ("run", "axes")]
+    names = [name for node in said if node for name in node.value]
+    return any(name.partition(".")[0] not in (*SECTIONS, "zip") for name in names)
 
 
 def _last_exclude(bodies: list[Node]) -> Node:

@@ -60,10 +60,17 @@ class Mistakes:
     def __init__(self, study: str) -> None:
         self.study = study
         self._found: dict[tuple[Place, str], None] = {}
+        self._unreadable: set[Place] = set()
 
     def add(self, place: Place, message: str) -> None:
         """Remember a mistake; the same one, met again through another combination, counts once."""
-        self._found[place, message] = None
+        if place not in self._unreadable:
+            self._found[place, message] = None
+
+    def add_unreadable(self, place: Place, message: str) -> None:
+        """Remember that a value has no meaning, so that nothing else need be said about it."""
+        self.add(place, message)
+        self._unreadable.add(place)
 
     def __len__(self) -> int:
         return len(self._found)

@@ -19,7 +19,7 @@ def check_pairs(draft: Draft, mistakes: Mistakes, *, wanted: bool) -> None:
 
     def tell(message: str, *places: Place) -> None:
         # What the command line sets is what makes a pair impossible that the file alone would not have.
-        place = next((place for place in places if place.of_command_line), places[0])
+        place = sorted(places, key=lambda place: (not place.of_command_line, not place.origin.in_file))[0]
         if wanted or not place.of_command_line:
             mistakes.add(place, message)
 

@@ -155,7 +155,7 @@ class _Converter:
             raise _TooLarge(f"the file has more than {MAX_NODES:,} values once its aliases are written out")
         place = self._place(node)
         if id(node) in self.open:
-            self.mistakes.add(place, "this anchor contains an alias of itself")
+            self.mistakes.add_unreadable(place, "this anchor contains an alias of itself")
             return Node(None, place)
         self.open.add(id(node))
         try:
@@ -175,7 +175,7 @@ class _Converter:
             return [self.convert(child) for child in node.value]
         if isinstance(node, ScalarNode):
             return self._scalar(node, place)
-        self.mistakes.add(place, f"the tag {node.tag} has no meaning in a study")
+        self.mistakes.add_unreadable(place, f"the tag {node.tag} has no meaning in a study")
         return None
 
     def _mapping(self, node: MappingNode) -> dict[str, Node]:
@@ -217,7 +217,7 @@ class _Converter:
             return text.lower() == "true"
         if kind in ("int", "float"):
             return self._number(kind, text.replace("_", ""), place)
-        self.mistakes.add(place, f"the tag {node.tag} has no meaning in a study")
+        self.mistakes.add_unreadable(place, f"the tag {node.tag} has no meaning in a study")
         return None
 
     def _number(self, kind: str, text: str, place: Place) -> int | float | None:
@@ -229,7 +229,7 @@ class _Converter:
             number = math.nan
         if math.isfinite(number):
             return number
-        self.mistakes.add(place, f"{text[:40]} is not a finite number")
+        self.mistakes.add_unreadable(place, f"{text[:40]} is not a finite number")
         return None
 
 
@@ -240,4 +240,6 @@ def _in_words(error: MarkedYAMLError) -> str:
     if problem == "mapping values are not allowed here":
         return "a second `key: value` on one line, or a wrong indent; put text that contains ': ' in quotes"
     context = " ".join(str(error.context).split()) if error.context else ""
+    if problem.startswith("but "):
+        return f"{context}, {problem}"
     return f"{problem} ({context})" if context else problem

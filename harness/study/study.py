@@ -80,7 +80,7 @@ class Study:
 def find_study(study: str | Path) -> Path:
     """The file of a study that is given by path or by name."""
     path = Path(study)
-    if path.suffix in (".yaml", ".yml") or path.parent != Path() or path.exists():
+    if path.suffix in (".yaml", ".yml") or path.parent != Path() or path.is_file():
         return path
     named = FOLDER / f"{study}.yaml"
     if not named.exists():
@@ -184,6 +184,5 @@ def _read_only(only: Mapping[str, Any], mistakes: Mistakes) -> Condition | None:
     nodes = {}
     for path, value in only.items():
         place = Place(Origin(f"--only {path}={value}"))
-        if node := read_value(value, place, mistakes):
-            nodes[path.removeprefix("run.")] = replace(node, key=place)
+        nodes[path.removeprefix("run.")] = replace(read_value(value, place, mistakes), key=place)
     return read_condition(Node(nodes, next(iter(nodes.values())).place), mistakes) if nodes else None
