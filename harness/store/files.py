@@ -101,24 +101,24 @@ def read_json(path: Path) -> Any:
 
     Raises StoreError when it cannot be read or is not JSON (a truncated copy).
     """
+    with told_as("read", path):
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return None
+    return parse_json(text, path)
+
+
+def parse_json(text: bytes, path: Path) -> Any:
+    """The JSON value of a text that was read from `path`; StoreError when it is none, or holds nan or infinity."""
     try:
-        with told_as("read", path):
-            text = _text(path)
-    except UnicodeDecodeError as error:
-        raise StoreError(f"{path} is not a text file: {error}") from error
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError as error:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is damaged (not JSON: {error}); copy it again or delete it") from error
 
 
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
 
 
 def utc_now() -> str:

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from harness.errors import StoreError
 from harness.specs import RunResult, RunSpec
-from harness.store.files import make_folder, read_json, told_as, utc_now, utc_text, write_atomically
+from harness.store.files import make_folder, parse_json, read_json, told_as, utc_now, utc_text, write_atomically
 from harness.store.lease import LIMIT_S, Lease, Owner, is_stale, read_owner
 
 State = Literal["pending", "running", "done", "failed"]
@@ -63,7 +63,7 @@ class RunFolder:
         self.result_path = self.path / "result.json"
         self._spec_path = self.path / "spec.json"
         self._progress_path = self.path / "progress.json"
-        self._attempts_path = self.path / "attempts"
+        self.attempts_path = self.path / "attempts"
 
     def write_spec(self, spec: RunSpec) -> None:
         """Makes the folder for this spec; doing it twice changes nothing.
@@ -111,7 +111,12 @@ class RunFolder:
 
         Raises StoreError when the file is damaged or belongs to another run.
         """
-        return result_from(read_json(self.result_path), self.result_path, self.run_id)
+        with told_as("read", self.result_path):
+            try:
+                text = self.result_path.read_bytes()
+            except FileNotFoundError:
+                return None
+        return parse_result(text, self.result_path, self.run_id)
 
     def take(
         self,
@@ -173,20 +178,20 @@ class RunFolder:
             return False
         settled = {"settled": self._all_lost(), "result": read_json(self.result_path)}
         self._make_attempts()
-        number = len(list(self._attempts_path.glob("retried-*.json"))) + 1
-        write_atomically(self._attempts_path / f"retried-{number}.json", json.dumps(settled), durable=True)
+        number = len(list(self.attempts_path.glob("retried-*.json"))) + 1
+        write_atomically(self.attempts_path / f"retried-{number}.json", json.dumps(settled), durable=True)
         with told_as("remove", self.result_path):
             self.result_path.unlink(missing_ok=True)
         return True
 
     def attempts(self) -> list[Attempt]:
         """All records, oldest first; one that cannot be read raises StoreError."""
-        names = sorted(path.stem for path in self._attempts_path.glob("2*.json"))
-        return [Attempt(name, **read_json(self._attempts_path / f"{name}.json")) for name in names]
+        names = sorted(path.stem for path in self.attempts_path.glob("2*.json"))
+        return [Attempt(name, **read_json(self.attempts_path / f"{name}.json")) for name in names]
 
     def lost_attempts(self) -> int:
         """How often the run's worker died without a word since it was last retried."""
-        settled = [read_json(path)["settled"] for path in self._attempts_path.glob("retried-*.json")]
+        settled = [read_json(path)["settled"] for path in self.attempts_path.glob("retried-*.json")]
         return self._all_lost() - max(settled, default=0)
 
     def write_progress(self, progress: Mapping[str, Any]) -> None:
@@ -230,10 +235,10 @@ class RunFolder:
         record = asdict(Attempt("", owner.begun, end, cause, owner.host, pid=owner.pid, **owner.about))
         del record["name"]
         self._make_attempts()
-        write_atomically(self._attempts_path / f"{attempt_name(owner)}.json", json.dumps(record))
+        write_atomically(self.attempts_path / f"{attempt_name(owner)}.json", json.dumps(record))
 
     def _make_attempts(self) -> None:
-        make_folder(self._attempts_path)
+        make_folder(self.attempts_path)
 
     def _all_lost(self) -> int:
         return sum(attempt.cause == "lost" for attempt in self.attempts())
@@ -252,21 +257,31 @@ def run_folders(results_dir: Path | str) -> Iterator[RunFolder]:
             yield RunFolder(results_dir, path.name)
 
 
+def find_run(results_dir: Path | str, beginning: str) -> RunFolder:
+    """The run whose id begins so; StoreError when there is none, or more than one."""
+    found = [folder for folder in run_folders(results_dir) if folder.run_id.startswith(beginning)]
+    if not found:
+        raise StoreError(f"no run in {Path(results_dir) / 'runs'} has an id that begins with {beginning!r}")
+    if len(found) > 1:
+        some = ", ".join(folder.run_id for folder in found[:5])
+        raise StoreError(f"{len(found)} runs have an id that begins with {beginning!r} ({some}, ...); give more digits")
+    return found[0]
+
+
 def result_text(result: RunResult) -> str:
     """The result as it stands in the file; ValueError when it holds nan or infinity, which JSON cannot carry."""
     return json.dumps(result.to_dict(), allow_nan=False)
 
 
-def result_from(found: Any, path: Path, run_id: str) -> RunResult | None:
-    """The inverse of `result_text` after JSON; StoreError when the value is not the result of this run."""
-    if found is None:
-        return None
+def parse_result(text: bytes, path: Path, run_id: str) -> RunResult:
+    """The inverse of `result_text`; StoreError when the text, read from `path`, is not the result of this run."""
+    found = parse_json(text, path)
     try:
         if found["format"] != 1:
-            raise StoreError(f"{path} has format {found['format']}; this version of harness reads format 1")
+            raise StoreError(f"{path} has format {found['format']!r}; this version of harness reads format 1")
         result = RunResult.from_dict(found)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StoreError(f"{path} is not the result of a run: {error}") from error
+        raise StoreError(f"{path} is not the result of a run: {type(error).__name__} {error}") from error
     if result.run_id != run_id or result.state not in ("done", "failed"):
         raise StoreError(f"{path} is not the result of run {run_id}")
     return result

@@ -1,0 +1,118 @@
+"""Where numbers come from: which code, on which machine, by which command. Cheap enough to stand on every attempt."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import harness
+
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "faiss-gpu",
+    "faiss-gpu-cuvs",
+    "faiss-cpu",
+    "pandas",
+    "sqlalchemy",
+    "submitit",
+    "timm",
+    "pytorch-metric-learning",
+)
+"""Packages that can move a number or a result; those that are not installed are left out."""
+
+
+def provenance() -> dict[str, Any]:
+    """Plain JSON values under fixed names.
+
+    `version`, `commit` and `dirty` (a digest of uncommitted changes) of the harness, the latter two None when it does
+    not run from a checkout; `python`, `libraries` (name -> version), `host`, `cpu`, `cores`, `threads`, `command`.
+    """
+    return {**_fixed(), "libraries": dict(_libraries()), "threads": os.environ.get("OMP_NUM_THREADS")}
+
+
+@cache
+def _fixed() -> dict[str, Any]:
+    commit, dirty = _checkout(Path(harness.__file__).resolve().parents[1])
+    return {
+        "version": harness.__version__,
+        "commit": commit,
+        "dirty": dirty,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "host": socket.gethostname(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "command": shlex.join(sys.argv),
+    }
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _checkout(folder: Path) -> tuple[str | None, str | None]:
+    """Commit and digest of what differs from it; (None, None) outside a checkout, without git, or if git refuses."""
+    if not (folder / ".git").exists():
+        return None, None
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    changes = _git(folder, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--binary")
+    untracked = _git(folder, "ls-files", "--others", "--exclude-standard", "--", "harness")
+    digest = hashlib.sha256(changes or b"")
+    for name in sorted((untracked or b"").decode(errors="surrogateescape").splitlines()):
+        digest.update(name.encode(errors="surrogateescape") + b"\0" + _content(folder / name))
+    return commit.decode().strip(), digest.hexdigest()[:16] if changes or untracked else None
+
+
+def _git(folder: Path, *arguments: str) -> bytes | None:
+    # No lock is taken and no hook or helper of the repository is run: many workers ask at the same time.
+    quiet = ("-c", "core.fsmonitor=false", "-c", "core.quotepath=false")
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *quiet, *arguments],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=10,
+            env=environment,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

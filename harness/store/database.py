@@ -1,0 +1,168 @@
+"""The only code that writes the database: run folders become rows, and studies say which runs are theirs.
+
+Everything here may be repeated, interrupted or done by two processes at once: each batch is one transaction, and what
+a run's rows say depends on its folder alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from sqlalchemy import Connection, Table, select
+
+from harness.errors import StoreError
+from harness.specs import RunSpec
+from harness.store import schema
+from harness.store.engine import log, open_engine, parse, shown, told_by_database
+from harness.store.files import utc_now
+from harness.store.labels import method_labels
+from harness.store.migrations import back_up
+from harness.store.rows import Found, Known, Row, look, run_row
+from harness.store.spool import RunFolder, run_folders
+
+__all__ = ["collect", "export", "rebuild", "record_study"]
+
+BATCH = 200
+
+
+def collect(url: str | Path, results_dir: Path | str, run_ids: Iterable[str] | None = None) -> int:
+    """Brings what is new in run folders (all, or those named) into the database; gives the number of new results.
+
+    A folder that is damaged is named in a warning and left out. Where nothing is new, nothing is opened for writing.
+    """
+    asked = None if run_ids is None else list(run_ids)
+    folders = run_folders(results_dir) if asked is None else (RunFolder(results_dir, run_id) for run_id in asked)
+    collected = 0
+    for batch in _batches(_news(folders, _known(url, asked))):
+        with told_by_database(url), open_engine(url, write=True).begin() as connection:
+            collected += _apply(connection, batch)
+    return collected
+
+
+def record_study(
+    url: str | Path,
+    study: str,
+    profile: str | None,
+    specs: Sequence[RunSpec],
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Says which runs a study (with this profile) has now, in order, and what a report needs to know of it.
+
+    Replaces what was recorded before; runs that are no longer part of it stay in the database.
+    """
+    labels = method_labels(specs)
+    unique = list({spec.run_id: spec for spec in specs}.values())
+    key = {"study": study, "profile": profile or ""}
+    members = [
+        {**key, "run_id": spec.run_id, "position": position, "method": labels[spec.run_id]}
+        for position, spec in enumerate(unique)
+    ]
+    described = {"question": (about or {}).get("question"), "about": dict(about or {}), "recorded": utc_now()}
+    with told_by_database(url), open_engine(url, write=True).begin() as connection:
+        known = set(connection.execute(select(schema.runs.c.run_id)).scalars())
+        _insert(connection, schema.runs, [run_row(spec) for spec in unique if spec.run_id not in known])
+        studies, study_runs = schema.studies, schema.study_runs
+        for table in (study_runs, studies):
+            connection.execute(table.delete().where(table.c.study == study, table.c.profile == key["profile"]))
+        _insert(connection, studies, [{**key, **described}])
+        _insert(connection, study_runs, members)
+
+
+def rebuild(url: str | Path, results_dir: Path | str) -> int:
+    """Makes all rows again from the run folders, keeping which runs the studies have; gives the number of results.
+
+    An SQLite file is copied first. Raises StoreError when there is no run folder: that would empty the database.
+    """
+    folders = list(run_folders(results_dir))
+    if not folders:
+        raise StoreError(f"there are no run folders in {Path(results_dir) / 'runs'}; a rebuild would lose every result")
+    with told_by_database(url):
+        engine = open_engine(url, write=True)
+        back_up(engine, "rebuild")
+        with engine.begin() as connection:
+            _forget(connection)
+            return sum(_apply(connection, batch) for batch in _batches(_news(folders, {})))
+
+
+def export(
+    url: str | Path, table: str, form: str, stream: TextIO, study: str | None = None, profile: str | None = None
+) -> None:
+    """Writes a table, or what of it belongs to one study, as `csv` or `json`; see `frames.Database` for the columns."""
+    # pandas takes half a second to import, and nothing else here needs it.
+    from harness.store.export import write_table
+
+    write_table(url, table, form, stream, study, profile)
+
+
+def _known(url: str | Path, asked: Sequence[str] | None) -> dict[str, Known]:
+    parsed = parse(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(shown(parsed)).exists():
+        return {}
+    columns = schema.runs.c
+    query = select(columns.run_id, columns.state, columns.result_digest, columns.folder_stamp)
+    if asked is not None and len(asked) <= BATCH:
+        query = query.where(columns.run_id.in_(asked))
+    with told_by_database(url), open_engine(url, write=False).connect() as connection:
+        return {run_id: Known(*rest) for run_id, *rest in connection.execute(query)}
+
+
+def _news(folders: Iterable[RunFolder], known: Mapping[str, Known]) -> Iterator[Found]:
+    for folder in folders:
+        try:
+            found = look(folder, known.get(folder.run_id))
+        except StoreError as error:
+            log.warning("run %s is left out: %s", folder.run_id, error)
+            continue
+        if found:
+            yield found
+
+
+def _batches(found: Iterable[Found]) -> Iterator[list[Found]]:
+    stream = iter(found)
+    while batch := list(itertools.islice(stream, BATCH)):
+        yield batch
+
+
+def _apply(connection: Connection, batch: Sequence[Found]) -> int:
+    """Makes the rows of these runs say what was found; gives the number of runs whose result is new to the database."""
+    runs, ids = schema.runs, [found.run_id for found in batch]
+    query = select(runs.c.run_id, runs.c.result_digest).where(runs.c.run_id.in_(ids))
+    digests = {row.run_id: row.result_digest for row in connection.execute(query)}
+    _insert(connection, runs, [found.run for found in batch if found.run_id not in digests])
+    for found in batch:
+        if found.run_id in digests:
+            connection.execute(runs.update().where(runs.c.run_id == found.run_id).values(found.run))
+    _replace(connection, [schema.attempts], ids, {"attempts": [row for found in batch for row in found.attempts]})
+    fresh = [found for found in batch if found.result is not None]
+    by_table: dict[str, list[Row]] = {}
+    for found in fresh:
+        for name, rows in (found.result or {}).items():
+            by_table.setdefault(name, []).extend(rows)
+    _replace(connection, schema.OF_A_RESULT, [found.run_id for found in fresh], by_table)
+    return sum(bool(found.result) and digests.get(found.run_id) != found.run["result_digest"] for found in fresh)
+
+
+def _replace(
+    connection: Connection, tables: Sequence[Table], run_ids: Sequence[str], rows: Mapping[str, Sequence[Row]]
+) -> None:
+    for table in tables:
+        connection.execute(table.delete().where(table.c.run_id.in_(run_ids)))
+        _insert(connection, table, rows.get(table.name, ()))
+
+
+def _insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    if rows:
+        connection.execute(table.insert(), list(rows))
+
+
+def _forget(connection: Connection) -> None:
+    """Leaves of every run only that it is part of its studies."""
+    runs, members = schema.runs, select(schema.study_runs.c.run_id)
+    for table in (*schema.OF_A_RESULT, schema.attempts):
+        connection.execute(table.delete())
+    connection.execute(runs.delete().where(runs.c.run_id.not_in(members)))
+    unknown: Row = {"state": "pending", "cause": None, "message": None, "traceback": None, "cost": {}, "provenance": {}}
+    connection.execute(runs.update().values(**unknown, result_digest=None, folder_stamp=None))

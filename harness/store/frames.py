@@ -1,0 +1,182 @@
+"""The results database as tidy DataFrames, for reports and notebooks.
+
+    database = harness.Database("results/harness.db")
+    frame = database.measurements(study="fair_comparison", selection="last")
+    frame[frame.metric == "recall_at_1"].groupby("method")["value"].agg(["mean", "std", "count"])
+
+Every frame has `run_id`, `method` (what tells the run from the others, see `method_labels`) and the axes: dataset,
+backbone, objective, miner, sampler, regularizer, seed, and each dotted path, such as `objective.beta`, that varies
+among the runs asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Table, select
+
+from harness.errors import StudyError, did_you_mean
+from harness.specs import RunSpec
+from harness.store import schema
+from harness.store.engine import open_engine, told_by_database
+from harness.store.labels import method_labels, varying_paths
+
+__all__ = ["Database", "method_labels"]
+
+Row = dict[str, Any]
+
+
+class Database:
+    """A results database to read from, by path or by URL. Raises StoreError when there is none.
+
+    `study=None` asks for all runs. A study that was run with several profiles is asked for by `profile`, too; without
+    it, the runs without a profile are meant, or those of the profile that was launched last where there are none.
+    """
+
+    def __init__(self, path_or_url: str | Path) -> None:
+        self._url = path_or_url
+        self._engine = open_engine(path_or_url, write=False)
+
+    def studies(self) -> pd.DataFrame:
+        """One row a study and profile: study, profile (None without one), question, recorded, runs, and `about`."""
+        counts: dict[tuple[str, str], int] = {}
+        for row in self._select(schema.study_runs, ["study", "profile"]):
+            key = row["study"], row["profile"]
+            counts[key] = counts.get(key, 0) + 1
+        columns = ["study", "profile", "question", "recorded", "about"]
+        rows = self._select(schema.studies, columns, order=["recorded", "study", "profile"])
+        rows = [{**row, "runs": counts.get((row["study"], row["profile"]), 0)} for row in rows]
+        frame = pd.DataFrame(rows, columns=["study", "profile", "question", "recorded", "runs", "about"])
+        return frame.assign(profile=pd.Series([row["profile"] or None for row in rows], dtype=object))
+
+    def runs(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
+        """One row a run, whatever its state: state, cause, message, and what it cost (names carry units).
+
+        In the order of the study.
+        """
+        chosen = self._chosen(study, profile)
+        columns = ["run_id", "state", "cause", "message", "cost"]
+        found = {row["run_id"]: row for row in self._of_runs(schema.runs, columns, chosen)}
+        costs = list(dict.fromkeys(name for row in found.values() for name in row["cost"]))
+        rows = [{**found[run_id], **found[run_id]["cost"]} for run_id in chosen.ids]
+        return chosen.frame(rows, ["run_id", "state", "cause", "message"], after=costs)
+
+    def measurements(
+        self, study: str | None = None, *, selection: str | None = None, profile: str | None = None
+    ) -> pd.DataFrame:
+        """One row a number: split, metric, selection (the rule for the epoch), epoch, value."""
+        chosen = self._chosen(study, profile)
+        columns = ["run_id", "split", "metric", "selection", "epoch", "value"]
+        rows = self._of_runs(schema.measurements, columns, chosen)
+        return chosen.frame([row for row in rows if selection in (None, row["selection"])], columns)
+
+    def curves(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
+        """One row a number and epoch: split, metric, epoch, value (nan where it is not defined)."""
+        chosen = self._chosen(study, profile)
+        rows = [
+            {"run_id": row["run_id"], "split": row["split"], "metric": row["metric"], "epoch": epoch, "value": value}
+            for row in self._of_runs(schema.curves, ["run_id", "split", "metric", "epochs", "numbers"], chosen)
+            for epoch, value in zip(row["epochs"], row["numbers"], strict=True)
+        ]
+        frame = chosen.frame(rows, ["run_id", "split", "metric", "epoch", "value"])
+        return frame.astype({"value": float})
+
+    def spectra(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
+        """One row a spectrum: split, selection, epoch, values (a list, largest first)."""
+        chosen = self._chosen(study, profile)
+        rows = self._of_runs(schema.spectra, ["run_id", "split", "selection", "epoch", "singular_values"], chosen)
+        rows = [{**row, "values": row["singular_values"]} for row in rows]
+        return chosen.frame(rows, ["run_id", "split", "selection", "epoch", "values"])
+
+    def class_scores(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
+        """One row a class and number: split, metric, selection, epoch, class, value."""
+        chosen = self._chosen(study, profile)
+        columns = ["run_id", "split", "metric", "selection", "epoch"]
+        rows = [
+            {**{name: row[name] for name in columns}, "class": name, "value": score}
+            for row in self._of_runs(schema.class_scores, [*columns, "scores"], chosen)
+            for name, score in row["scores"].items()
+        ]
+        return chosen.frame(rows, [*columns, "class", "value"])
+
+    def attempts(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
+        """One row for each time a run was worked on: attempt, began, ended, cause, host, device, pid, commit."""
+        chosen = self._chosen(study, profile)
+        columns = ["run_id", "attempt", "began", "ended", "cause", "host", "device", "pid", "git_commit"]
+        return chosen.frame(self._of_runs(schema.attempts, columns, chosen), columns)
+
+    def _chosen(self, study: str | None, profile: str | None) -> Chosen:
+        """The runs of a study in its order, or all. Raises StudyError when the study is not in the database."""
+        columns = ["run_id", "spec"]
+        if study is None:
+            return Chosen(self._select(schema.runs, columns, order=["run_id"]), everything=True)
+        key = {"study": study, "profile": self._profile(study, profile)}
+        members = self._select(schema.study_runs, ["run_id"], key, order=["position"])
+        wanted = {row["run_id"] for row in members}
+        specs = {row["run_id"]: row for row in self._select(schema.runs, columns) if row["run_id"] in wanted}
+        return Chosen([specs[row["run_id"]] for row in members])
+
+    def _profile(self, study: str, profile: str | None) -> str:
+        known = self._select(schema.studies, ["study", "profile"], order=["recorded"])
+        profiles = [row["profile"] for row in known if row["study"] == study]
+        if not profiles:
+            names = {row["study"] for row in known}
+            raise StudyError(f"the database has no study {study!r}{did_you_mean(study, names)}")
+        if profile is not None and profile not in profiles:
+            hint = did_you_mean(profile, [name for name in profiles if name])
+            raise StudyError(f"the database has no profile {profile!r} of study {study!r}{hint}")
+        if profile is None:
+            return "" if "" in profiles else profiles[-1]
+        return profile
+
+    def _of_runs(self, table: Table, columns: Sequence[str], chosen: Chosen) -> list[Row]:
+        """The rows of the chosen runs, run by run in their order."""
+        # Asking for each of thousands of ids would be slower than passing over the rows of other studies.
+        ids = None if chosen.everything else chosen.ids
+        few = ids if ids is not None and len(ids) <= 500 else None
+        rows = self._select(
+            table, columns, {"run_id": few} if few is not None else {}, table.primary_key.columns.keys()
+        )
+        by_run: dict[str, list[Row]] = {run_id: [] for run_id in chosen.ids}
+        for row in rows:
+            if row["run_id"] in by_run:
+                by_run[row["run_id"]].append(row)
+        return [row for run_id in chosen.ids for row in by_run[run_id]]
+
+    def _select(
+        self, table: Table, columns: Sequence[str], where: dict[str, Any] | None = None, order: Sequence[str] = ()
+    ) -> list[Row]:
+        query = select(*(table.c[name] for name in columns)).order_by(*(table.c[name] for name in order))
+        for name, value in (where or {}).items():
+            query = query.where(table.c[name].in_(value) if isinstance(value, list) else table.c[name] == value)
+        with told_by_database(self._url), self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+
+class Chosen:
+    """The runs that were asked for, with what every frame says of them."""
+
+    def __init__(self, rows: Sequence[Row], everything: bool = False) -> None:
+        specs = [RunSpec.from_dict(row["spec"]) for row in rows]
+        self.ids = [str(row["run_id"]) for row in rows]
+        self.everything = everything
+        self.paths = varying_paths(specs)
+        labels = method_labels(specs)
+        self._about = {
+            run_id: {**{path: flat.get(path) for path in self.paths}, "method": labels[spec.run_id]}
+            for run_id, spec, flat in (
+                (run_id, spec, spec.flat()) for run_id, spec in zip(self.ids, specs, strict=True)
+            )
+        }
+
+    def frame(self, rows: Sequence[Row], first: Sequence[str], after: Sequence[str] = ()) -> pd.DataFrame:
+        """Rows with a `run_id` as a frame: the columns `first`, the axes, the method, the columns `after`."""
+        columns = [*first, *self.paths, "method", *after]
+        about = self._about
+        data = {name: [row.get(name) for row in rows] for name in (*first, *after)}
+        for name in (*self.paths, "method"):
+            data[name] = [about[row["run_id"]][name] for row in rows]
+        return pd.DataFrame(data, columns=columns)

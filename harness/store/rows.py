@@ -1,0 +1,211 @@
+"""A run folder as rows of the database. What is damaged or hostile is refused here, as a whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Table
+
+from harness.errors import StoreError
+from harness.specs import KINDS, Curve, RunResult, RunSpec
+from harness.store import schema
+from harness.store.files import told_as
+from harness.store.spool import RunFolder, digest_of, parse_result
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the database has of a run."""
+
+    state: str
+    digest: str | None
+    stamp: str | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is new in a run folder: the row of the run, its attempts, and the rows of its result if that is new."""
+
+    run: Row
+    attempts: list[Row]
+    result: dict[str, list[Row]] | None  # name of the table -> rows; None leaves what the database has
+
+    @property
+    def run_id(self) -> str:
+        """Whose rows these are."""
+        return str(self.run["run_id"])
+
+
+def look(folder: RunFolder, known: Known | None) -> Found | None:
+    """What the database lacks of this folder, or None when it has everything, or there is no folder.
+
+    Raises StoreError when the folder is damaged.
+    """
+    # The stamp is taken before the files are read: what changes while we read has another stamp the next time.
+    stamp = _stamp(folder)
+    if stamp is None:
+        return None
+    ended = not stamp.startswith("-")
+    if known and known.stamp == stamp and (ended or known.state in ("done", folder.state())):
+        return None
+    return _read(folder, known, stamp, ended)
+
+
+def _read(folder: RunFolder, known: Known | None, stamp: str, ended: bool) -> Found | None:
+    spec = folder.read_spec()
+    attempts = _attempt_rows(folder)
+    if ended:
+        text = _bytes(folder.result_path)
+        result = parse_result(text, folder.result_path, folder.run_id)
+        digest = digest_of(text)
+        run = {**run_row(spec), **_ended(result), "result_digest": digest, "folder_stamp": stamp}
+        rows = _result_rows(result, folder.result_path)
+        return Found(run, attempts, None if known and known.digest == digest else rows)
+    if known and known.state == "done":
+        # A result that was collected outlives the loss of its file; only `rebuild` forgets it.
+        return Found({"run_id": folder.run_id, "folder_stamp": stamp}, attempts, None)
+    return Found({**run_row(spec), "state": folder.state(), "folder_stamp": stamp}, attempts, {})
+
+
+def run_row(spec: RunSpec) -> Row:
+    """The row of a run of which nothing but its spec is known."""
+    flat = spec.flat()
+    return {
+        "run_id": spec.run_id,
+        **{kind: flat[kind] for kind in KINDS},
+        "seed": spec.seed,
+        "state": "pending",
+        "cause": None,
+        "message": None,
+        "traceback": None,
+        "spec": spec.to_dict(),
+        "cost": {},
+        "provenance": {},
+        "result_digest": None,
+        "folder_stamp": None,
+    }
+
+
+def _ended(result: RunResult) -> Row:
+    return {
+        "state": result.state,
+        "cause": result.cause,
+        "message": result.message,
+        "traceback": result.traceback,
+        "cost": dict(result.cost),
+        "provenance": dict(result.provenance),
+    }
+
+
+def _attempt_rows(folder: RunFolder) -> list[Row]:
+    return [
+        {
+            "run_id": folder.run_id,
+            "attempt": attempt.name,
+            "began": attempt.begin,
+            "ended": attempt.end,
+            "cause": attempt.cause,
+            "host": attempt.host,
+            "device": attempt.device,
+            "pid": attempt.pid,
+            "git_commit": attempt.provenance.get("commit"),
+            "provenance": dict(attempt.provenance),
+        }
+        for attempt in folder.attempts()
+    ]
+
+
+def _result_rows(result: RunResult, path: Path) -> dict[str, list[Row]]:
+    key = {"run_id": result.run_id}
+    try:
+        rows: dict[Table, list[Row]] = {
+            schema.measurements: [
+                {**key, "split": m.split, "metric": m.metric, "selection": m.selection, "epoch": m.epoch,
+                 "value": _number(m.value)}
+                for m in result.measurements
+            ],
+            schema.curves: [
+                {**key, "split": c.split, "metric": c.metric, "epochs": list(c.epochs), "numbers": _curve(c)}
+                for c in result.curves
+            ],
+            schema.spectra: [
+                {**key, "split": s.split, "selection": s.selection, "epoch": s.epoch,
+                 "singular_values": [_short(_number(value)) for value in s.values]}
+                for s in result.spectra
+            ],
+            schema.class_scores: [
+                {**key, "split": s.split, "metric": s.metric, "selection": s.selection, "epoch": s.epoch,
+                 "scores": {name: _short(_number(score)) for name, score in s.scores.items()}}
+                for s in result.class_scores
+            ],
+        }  # fmt: skip
+        for table, of_table in rows.items():
+            _check_keys(of_table, [column.name for column in table.primary_key])
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path} holds a value that is no result: {error}") from error
+    return {table.name: of_table for table, of_table in rows.items()}
+
+
+def _check_keys(rows: Iterable[Row], key: list[str]) -> None:
+    """Every name is a text, every epoch a whole number, and no number is given twice."""
+    seen = set()
+    for row in rows:
+        names = tuple(row[name] for name in key)
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{names} has a name that is no text")
+        if names in seen:
+            raise ValueError(f"{', '.join(names[1:])} is there twice")
+        if "epoch" in row and not _is_whole(row["epoch"]):
+            raise ValueError(f"the epoch of {', '.join(names[1:])} is {row['epoch']!r}")
+        seen.add(names)
+
+
+def _curve(curve: Curve) -> list[float | None]:
+    if len(curve.epochs) != len(curve.values) or not all(map(_is_whole, curve.epochs)):
+        raise ValueError(f"the curve of {curve.metric} on {curve.split} does not have one epoch for each value")
+    return [None if value is None else _short(_number(value)) for value in curve.values]
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a finite number")
+    return value
+
+
+def _short(value: float) -> float:
+    # Curves are most of a database; their seventh digit is chance.
+    return float(f"{value:.6g}")
+
+
+def _bytes(path: Path) -> bytes:
+    with told_as("read", path):
+        return path.read_bytes()
+
+
+def _stamp(folder: RunFolder) -> str | None:
+    """`<size>.<time>` of the result, or `-`, then the time of the attempts; None when there is no run."""
+    attempts = _status(folder.attempts_path)
+    result = _status(folder.result_path)
+    if result is None and attempts is None and not folder.path.is_dir():
+        return None
+    front = f"{result[0]}.{result[1]}" if result else "-"
+    return f"{front}.{attempts[1] if attempts else 0}"
+
+
+def _status(path: Path) -> tuple[int, int] | None:
+    with told_as("look at", path):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return None
+    return status.st_size, status.st_mtime_ns
