@@ -17,7 +17,7 @@ from harness.errors import EnvironmentLacks
 from harness.images import Progress, silent
 from harness.specs import RunSpec, canonical_json
 from harness.store.database import collect, record_study
-from harness.store.frames import method_labels
+from harness.store.labels import method_labels
 from harness.store.slots import taken_slots
 from harness.store.spool import RunFolder
 from harness.study import Study
@@ -229,7 +229,8 @@ class Crew:
                 continue
             self.deaths += 1
             if self.deaths >= DEATHS:
-                raise EnvironmentLacks(f"{self.deaths} workers were killed in a row; the last said:\n{worker.log_tail()}")
+                last_words = worker.log_tail()
+                raise EnvironmentLacks(f"{self.deaths} workers were killed in a row; the last said:\n{last_words}")
 
     def fill_slots(self) -> None:
         """Start a worker in every free slot for which there is a run that nobody works on."""

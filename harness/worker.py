@@ -96,7 +96,8 @@ def work_on(folder: RunFolder, worker: Worker, stop: threading.Event) -> bool:
 
 def train(folder: RunFolder, lease: Lease, worker: Worker, stop: threading.Event) -> RunResult:
     """Execute the spec of a folder, with everything a person may want to know about how it was made."""
-    from harness.training.execute import Context, execute
+    from harness.training.assemble import Context
+    from harness.training.execute import execute
 
     spec = folder.read_spec()
     print(f"{utc_now()} begin {spec.run_id}: {spec.objective.name}, seed {spec.seed}, on {lease.owner.host}")

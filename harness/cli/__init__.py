@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; exit codes: 0 done, 1 some runs failed, 2 usage or study, 3 environment, 130 interrupted."""
+    """Run the command line and exit with the code of what happened (`harness --help` lists them)."""
     from harness.cli.app import app
     from harness.errors import HarnessError
 

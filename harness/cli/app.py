@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import database, parts, report, runs
-from harness.cli.places import Before
+from harness.cli import database
+from harness.cli.parts import parts, prepare
+from harness.cli.places import DATA_HELP, DB_HELP, RESULTS_HELP, Before
+from harness.cli.report import report
+from harness.cli.runs import check, explain, retry, run, status, work
 
 app = typer.Typer(
     name="harness",
@@ -33,15 +36,19 @@ def show_version(wanted: bool) -> None:
 @app.callback()
 def before(
     context: typer.Context,
-    results: Annotated[Path | None, typer.Option("--results", metavar="DIR", envvar="HARNESS_RESULTS")] = None,
-    db: Annotated[str | None, typer.Option("--db", metavar="URL", envvar="HARNESS_DB")] = None,
-    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", envvar="HARNESS_DATA")] = None,
-    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True)] = False,
+    results: Annotated[
+        Path | None, typer.Option("--results", metavar="DIR", envvar="HARNESS_RESULTS", help=RESULTS_HELP)
+    ] = None,
+    db: Annotated[str | None, typer.Option("--db", metavar="URL", envvar="HARNESS_DB", help=DB_HELP)] = None,
+    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", envvar="HARNESS_DATA", help=DATA_HELP)] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Keep what stands before the command for the command."""
     context.obj = Before(results, db, data)
 
 
-for module in (runs, report, parts):
-    module.add_to(app)
+for command in (run, report, check, status, retry, explain, parts, prepare, work):
+    app.command()(command)
 app.add_typer(database.app, name="db")

@@ -10,7 +10,9 @@ import typer
 from harness.cli.display import message
 from harness.cli.places import DbOption, ResultsOption, places
 
-app = typer.Typer(no_args_is_help=True, help="The results database.", context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(
+    no_args_is_help=True, help="The results database.", context_settings={"help_option_names": ["-h", "--help"]}
+)
 
 
 @app.command()

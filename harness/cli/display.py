@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a live table in a terminal, plain lines elsewhere (logs, `NO_COLOR`, pipes)."""
+"""What a person sees while a study runs: a live table in a terminal, plain lines elsewhere (logs, pipes)."""
 
 from __future__ import annotations
 

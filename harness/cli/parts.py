@@ -15,12 +15,6 @@ from harness.errors import StudyError, did_you_mean
 from harness.registry import REGISTRIES
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    app.command()(parts)
-    app.command()(prepare)
-
-
 def parts(
     kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="objective, miner, sampler, ...")] = None,
     as_json: JsonOption = False,
@@ -75,11 +69,21 @@ def prepare(
     Example: harness prepare pack --set file=omniglot28.npz --data ../shared/data
     """
     from harness.registry import DATASETS
-    from harness.study import plain_value
     from harness.training.data import prepare_bank
 
     place = places(context, results, None, data)
-    options = {name: plain_value(text) for name, text in assignments(settings, "--set").items()}
+    choice = DATASETS.check(dataset, values(assignments(settings, "--set")))
     with Display(dataset) as display:
-        folder = prepare_bank(DATASETS.check(dataset, options), place.data, place.results / "cache", display.prepare)
-    message(f"{dataset}: {folder}")
+        bank = prepare_bank(choice, place.data, place.results / "cache", display.prepare)
+    message(f"{dataset}: {len(bank)} images of {len(bank.class_names)} classes in {place.results / 'cache'}")
+
+
+def values(given: dict[str, str]) -> dict[str, Any]:
+    """What `--set` says, read as YAML."""
+    from harness.study.layers import read_value
+    from harness.study.mistakes import Mistakes, Origin, Place
+
+    mistakes = Mistakes("--set")
+    nodes = {name: read_value(text, Place(Origin(f"--set {name}={text}")), mistakes) for name, text in given.items()}
+    mistakes.raise_if_any()
+    return {name: node.plain() for name, node in nodes.items()}

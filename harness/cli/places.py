@@ -8,18 +8,13 @@ from typing import Annotated
 
 import typer
 
-ResultsOption = Annotated[
-    Path | None,
-    typer.Option("--results", metavar="DIR", help="Folder of runs, reports and the database [default: results]."),
-]
-DbOption = Annotated[
-    str | None,
-    typer.Option("--db", metavar="URL", help="Results database: an SQLAlchemy URL or an SQLite file."),
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", help="Folder that holds the data sets [default: data]."),
-]
+RESULTS_HELP = "Folder of runs, reports and the database (default: results)."
+DB_HELP = "Results database: an SQLAlchemy URL or an SQLite file (default: harness.db in the results folder)."
+DATA_HELP = "Folder that holds the data sets (default: data)."
+
+ResultsOption = Annotated[Path | None, typer.Option("--results", metavar="DIR", help=RESULTS_HELP)]
+DbOption = Annotated[str | None, typer.Option("--db", metavar="URL", help=DB_HELP)]
+DataOption = Annotated[Path | None, typer.Option("--data", metavar="DIR", help=DATA_HELP)]
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,9 @@ def places(
     before: Before = context.find_object(Before) or Before()
     folder = results or before.results or Path("results")
     url = db or before.db
-    return Places(folder, database_url(url) if url else f"sqlite:///{folder / 'harness.db'}", data or before.data or Path("data"))
+    return Places(
+        folder, database_url(url) if url else f"sqlite:///{folder / 'harness.db'}", data or before.data or Path("data")
+    )
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,16 @@ from harness.errors import StudyError, did_you_mean
 from harness.specs import SELECTIONS
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(report)
-
-
 def report(
     context: typer.Context,
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study [default: all in the database].")] = None,
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="A study (default: all in the database).")
+    ] = None,
     profile: ProfileOption = None,
     selection: Annotated[
         str | None, typer.Option("--selection", help="Epoch of every number: last, best_validation or best_test.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="[default: results/STUDY]")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="(default: results/STUDY).")] = None,
     as_json: JsonOption = False,
     results: ResultsOption = None,
     db: DbOption = None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.display import Display, message, summary_table
-from harness.cli.places import DataOption, DbOption, ResultsOption, places
+from harness.cli.places import RESULTS_HELP, DataOption, DbOption, ResultsOption, places
 from harness.errors import StudyError
 
 if TYPE_CHECKING:
@@ -35,12 +35,6 @@ OnlyOption = Annotated[
     typer.Option("--only", metavar="PATH=VALUE", help="Keep only runs that match, such as objective=margin."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    for command in (run, check, status, retry, work, explain):
-        app.command()(command)
 
 
 def assignments(given: list[str] | None, option: str) -> dict[str, str]:
@@ -70,7 +64,10 @@ def run(
     settings: SetOption = None,
     only: OnlyOption = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=0, help="At most so many at once [default: one a core, or a GPU]; 0: start none.")
+        int | None,
+        typer.Option(
+            "--workers", min=0, help="At most so many at once (default: one a core, or a GPU); 0: start none."
+        ),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads of one run.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; start nothing.")] = False,
@@ -145,7 +142,7 @@ def confirm(study: Study, results: Path, yes: bool) -> None:
 
 def show_plan(study: Study, results: Path, as_json: bool) -> None:
     """What `run` would do."""
-    from harness.store.frames import method_labels
+    from harness.store.labels import method_labels
     from harness.store.spool import RunFolder
 
     specs = study.runs()
@@ -172,13 +169,17 @@ def tell_outcome(study: Study, outcome: Any, results: Path) -> None:
     if outcome.failed:
         causes = sorted(set(outcome.failed.values()))
         counts = ", ".join(f"{list(outcome.failed.values()).count(cause)} {cause}" for cause in causes)
-        message(f"{len(outcome.failed)} failed ({counts}); `harness status {study.name}` says why, "
-                f"`harness retry {study.name}` lets `run` try them again")
+        message(
+            f"{len(outcome.failed)} failed ({counts}); `harness status {study.name}` says why, "
+            f"`harness retry {study.name}` lets `run` try them again"
+        )
     if outcome.interrupted:
         message("interrupted; what is finished is kept, and the same command goes on from there")
 
 
-def check(study: StudyArgument, profile: ProfileOption = None, settings: SetOption = None, only: OnlyOption = None) -> None:
+def check(
+    study: StudyArgument, profile: ProfileOption = None, settings: SetOption = None, only: OnlyOption = None
+) -> None:
     """Read a study and find every mistake in it; start nothing."""
     loaded = load(study, profile, settings, only)
     message(f"{loaded.name}: {len(loaded.runs())} runs, no mistakes")
@@ -229,7 +230,7 @@ def retry(
 
 def work(
     context: typer.Context,
-    folder: Annotated[Path | None, typer.Argument(metavar="[RESULTS]", help="Results folder [default: results].")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="[RESULTS]", help=RESULTS_HELP)] = None,
     slot: Annotated[int, typer.Option("--slot", min=0, help="Which of this machine's worker slots to hold.")] = 0,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",

@@ -47,6 +47,7 @@ def train_one_epoch(parts: Parts, history: History, context: Context) -> None:
             raise Interrupted
         losses[step] = train_one_step(parts, positions, epoch, mining, history)
     parts.schedule.step()
+    history.spend("steps", len(batches))
     history.epoch += 1
     history.record("train", "loss", finite_mean(losses, epoch))
 
@@ -59,16 +60,13 @@ def epoch_batches(parts: Parts, epoch: int) -> Tensor:
     return batches
 
 
-def train_one_step(
-    parts: Parts, positions: Tensor, epoch: int, mining: torch.Generator, history: History
-) -> Tensor:
+def train_one_step(parts: Parts, positions: Tensor, epoch: int, mining: torch.Generator, history: History) -> Tensor:
     """One batch: embed, mine, loss, gradient, update. Gives the detached loss; never waits for the device."""
     with timed(history, "batch_seconds"):
         images = parts.data.bank.batch(parts.data.train_index[positions], "train", parts.spec.seed, epoch)
         labels = parts.data.train_labels[positions.to(parts.device)]
-    with timed(history, "forward_backward_seconds"):
-        with autocast(parts):
-            embeddings = parts.network(images)
+    with timed(history, "forward_backward_seconds"), autocast(parts):
+        embeddings = parts.network(images)
     with timed(history, "mining_seconds"), torch.no_grad():
         tuples = parts.miner(embeddings.detach(), labels, mining) if parts.miner else None
         if tuples is not None and parts.regularizer is not None:

@@ -43,9 +43,9 @@ class History:
         earlier = [score for epoch, score in scores.items() if epoch != self.epoch]
         return self.epoch in scores and all(scores[self.epoch] > score for score in earlier)
 
-    def spend(self, what: str, seconds: float) -> None:
-        """Add to one item of the run's cost."""
-        self.cost[what] = self.cost.get(what, 0.0) + seconds
+    def spend(self, what: str, amount: float) -> None:
+        """Add to one item of the run's cost; the item's name carries the unit."""
+        self.cost[what] = self.cost.get(what, 0.0) + amount
 
     def latest(self, split: str, metric: str) -> float | None:
         """The newest value of a curve."""
