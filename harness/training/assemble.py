@@ -104,4 +104,3 @@ def load_part_state(parts: Parts, state: dict[str, Any]) -> None:
 def _stateful(parts: Parts) -> list[tuple[str, Any]]:
     names = ("network", "objective", "miner", "sampler", "regularizer", "optimizer", "schedule")
     return [(name, getattr(parts, name)) for name in names if hasattr(getattr(parts, name), "state_dict")]
-

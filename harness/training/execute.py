@@ -108,4 +108,3 @@ def cause_of(error: Exception) -> str:
     if isinstance(error, DataError):
         return "bad_data"
     return "exception"
-
