@@ -36,7 +36,7 @@ def parts(
 
 
 def rows_of(kind: str) -> list[dict[str, Any]]:
-    """One row a part: kind, name, options with their defaults, and the first sentence of its docstring."""
+    """One row a part: kind, name, options with their defaults, and what it is."""
     rows = []
     for name in REGISTRIES[kind].names():
         fields = REGISTRIES[kind].schema(name).model_fields
@@ -46,8 +46,8 @@ def rows_of(kind: str) -> list[dict[str, Any]]:
 
 
 def summary(part: type) -> str:
-    """The first line of a part's docstring."""
-    return (inspect.getdoc(part) or "").partition("\n")[0]
+    """What a part is: the first line of its file."""
+    return (inspect.getdoc(inspect.getmodule(part)) or "").partition("\n")[0]
 
 
 def markdown_table(rows: list[dict[str, Any]]) -> str:
