@@ -1,6 +1,8 @@
-"""Drawing samples class by class: what several batch samplers share."""
+"""Drawing samples class by class: what the batch samplers share."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,17 +10,48 @@ from torch import Tensor
 from harness.errors import DataError, StudyError
 
 
-def members_by_class(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Samples sorted by class, and where each class starts and how many it has: [N] -> int64 [N], [C], [C]."""
-    order = labels.argsort(stable=True)
-    sizes = torch.unique(labels, return_counts=True)[1]
-    return order, sizes.cumsum(0) - sizes, sizes
+@dataclass(frozen=True)
+class Classes:
+    """The samples of a training set by class. Classes are numbered 0 to C - 1 in the order of their labels.
+
+    `order` int64 [N]: samples sorted by class; `starts`, `sizes` int64 [C]: where each class begins in it and how many
+    it has; `of` int64 [N]: the class of each sample; `rank` int64 [N]: its position inside the class.
+    """
+
+    order: Tensor
+    starts: Tensor
+    sizes: Tensor
+    of: Tensor
+    rank: Tensor
+
+    @classmethod
+    def by(cls, labels: Tensor) -> Classes:
+        """Labels int64 [N] -> Classes."""
+        _, of, sizes = torch.unique(labels, return_inverse=True, return_counts=True)
+        order, starts = of.argsort(stable=True), sizes.cumsum(0) - sizes
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order)) - starts[of[order]]
+        return cls(order, starts, sizes, of, rank)
+
+    def draw(self, classes: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """`count` samples of each class, distinct where it has enough: classes int64 [G] -> int64 [G, count]."""
+        positions = distinct_below(self.sizes[classes], count, generator)
+        return self.order[self.starts[classes, None] + positions]
+
+    def draw_partners(self, samples: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """`count` other samples of the class of each sample, distinct where it has enough (only a sample alone in its
+        class is its own partner): samples int64 [G] -> int64 [G, count].
+        """
+        classes = self.of[samples]
+        steps = 1 + distinct_below((self.sizes[classes] - 1).clamp_min(1), count, generator)
+        positions = (self.rank[samples, None] + steps) % self.sizes[classes, None]
+        return self.order[self.starts[classes, None] + positions]
 
 
-def positions_in_class(sizes: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """`count` positions below each size, distinct where the size allows it: int64 [G] -> int64 [G, count].
+def distinct_below(sizes: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """A uniform subset of `count` numbers below each size: sizes int64 [G] -> int64 [G, count], in no uniform order.
 
-    Floyd's algorithm for a random subset, for all groups at once; a size below `count` draws with replacement.
+    Floyd's algorithm for all rows at once. Where the size is below `count`, independent draws.
     """
     enough = sizes >= count
     chosen = torch.full((len(sizes), count), -1)
@@ -36,17 +69,13 @@ def uniform_below(sizes: Tensor, generator: torch.Generator) -> Tensor:
     return (torch.rand(len(sizes), dtype=torch.float64, generator=generator) * sizes).long()
 
 
-def check_batch(samples: int, batch_size: int) -> None:
-    """Raise DataError unless the training set has at least one batch."""
-    if samples < batch_size:
+def check_batch(labels: Tensor, batch_size: int, samples_per_class: int = 1) -> None:
+    """Raise DataError unless the training set has at least one batch, StudyError unless a batch is whole groups."""
+    if len(labels) < batch_size:
         raise DataError(
-            f"the training set has {samples} samples, fewer than one batch of {batch_size}; "
-            f"right would be a batch_size of at most {samples}"
+            f"the training set has {len(labels)} samples, fewer than one batch of {batch_size}; "
+            f"right would be a batch_size of at most {len(labels)}"
         )
-
-
-def check_groups(batch_size: int, samples_per_class: int) -> None:
-    """Raise StudyError unless a batch is a whole number of class draws."""
     if batch_size % samples_per_class:
         near = batch_size // samples_per_class * samples_per_class
         right = f"{near} or {near + samples_per_class}" if near else str(samples_per_class)
@@ -54,3 +83,11 @@ def check_groups(batch_size: int, samples_per_class: int) -> None:
             f"batch_size {batch_size} is not a multiple of samples_per_class {samples_per_class}; "
             f"right would be {right}"
         )
+
+
+def check_embeddings(embeddings: Tensor | None, labels: Tensor) -> Tensor:
+    """The embeddings of the whole training set; raises StudyError when they are not there."""
+    if embeddings is None or len(embeddings) != len(labels):
+        given = "none" if embeddings is None else str(len(embeddings))
+        raise StudyError(f"this sampler needs the embeddings of all {len(labels)} training samples, but got {given}")
+    return embeddings

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from harness.errors import StudyError
 from harness.registry import SAMPLERS
-from harness.samplers._classes import check_batch, check_groups, members_by_class, positions_in_class
+from harness.samplers._classes import Classes, check_batch
 
 
 @SAMPLERS.register("class_balanced")
@@ -32,31 +32,28 @@ class ClassBalanced:
         samples_per_class: PositiveInt = 2,
         replace_classes: bool = True,
     ) -> None:
-        order, starts, sizes = members_by_class(labels)
-        check_batch(len(labels), batch_size)
-        check_groups(batch_size, samples_per_class)
-        draws = batch_size // samples_per_class
-        if not replace_classes and draws > len(sizes):
-            raise StudyError(
-                f"a batch of {batch_size} with {samples_per_class} samples a class needs {draws} classes, but there "
-                f"are {len(sizes)}; right would be a batch_size of at most {len(sizes) * samples_per_class}, more "
-                "samples_per_class, or replace_classes: true"
-            )
-        self.order, self.starts, self.sizes = order, starts, sizes
+        check_batch(labels, batch_size, samples_per_class)
+        self.classes = Classes.by(labels)
         self.steps = len(labels) // batch_size
-        self.draws = draws
+        self.draws = batch_size // samples_per_class
         self.samples_per_class = samples_per_class
         self.replace_classes = replace_classes
+        known = len(self.classes.sizes)
+        if not replace_classes and self.draws > known:
+            raise StudyError(
+                f"a batch of {batch_size} with {samples_per_class} samples a class needs {self.draws} classes, but "
+                f"there are {known}; right would be a batch_size of at most {known * samples_per_class}, more "
+                "samples_per_class, or replace_classes: true"
+            )
 
     def epoch(self, generator: torch.Generator, embeddings: Tensor | None = None) -> Tensor:
         """All batches of one epoch: int64 [steps, batch_size], the samples of one class draw side by side."""
-        classes = self._classes(generator).flatten()
-        positions = positions_in_class(self.sizes[classes], self.samples_per_class, generator)
-        return self.order[self.starts[classes, None] + positions].view(self.steps, -1)
+        classes = self._draw_classes(generator).flatten()
+        return self.classes.draw(classes, self.samples_per_class, generator).view(self.steps, -1)
 
-    def _classes(self, generator: torch.Generator) -> Tensor:
-        """Which classes each batch draws: int64 [steps, draws]."""
-        known = len(self.sizes)
+    def _draw_classes(self, generator: torch.Generator) -> Tensor:
+        """Which classes each batch takes: int64 [steps, draws]."""
+        known = len(self.classes.sizes)
         if self.replace_classes:
             return torch.randint(known, (self.steps, self.draws), generator=generator)
         return torch.rand(self.steps, known, generator=generator).topk(self.draws, dim=1).indices
