@@ -1,0 +1,203 @@
+"""What the database says about one study, in the shape that the analyses work on.
+
+A *setting* is a data set with a backbone: numbers are compared within a setting only. A *cell* is one method in one
+setting; its runs differ by seed alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from harness.errors import StudyError, did_you_mean
+from harness.report.names import dataset_title
+from harness.report.statistics import Mean, t_interval
+from harness.specs import KINDS
+
+CELL = ["setting", "method"]
+SECTIONS = (*KINDS, "training", "optimizer", "evaluation")
+
+
+class Frames(Protocol):
+    """What a report needs of a database (`harness.store.frames.Database`)."""
+
+    def studies(self) -> pd.DataFrame:
+        """One row a study (and profile): study, profile, question."""
+
+    def runs(self, study: str) -> pd.DataFrame:
+        """One row a run of the study, whatever its state."""
+
+    def measurements(self, study: str, selection: str) -> pd.DataFrame:
+        """One row a number, of one selection rule."""
+
+    def curves(self, study: str) -> pd.DataFrame:
+        """One row a run, split, metric and epoch."""
+
+    def spectra(self, study: str) -> pd.DataFrame:
+        """One row a run, split and selection; `values` is a list."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything one report rests on.
+
+    `runs` has one row a run, all states; `measurements` (of the one selection rule), `curves` and `spectra` have only
+    done runs and carry setting, method, regularizer and seed of their run.
+    """
+
+    study: str
+    question: str
+    profile: str | None
+    selection: str
+    runs: pd.DataFrame
+    measurements: pd.DataFrame
+    curves: pd.DataFrame
+    spectra: pd.DataFrame
+
+    @property
+    def settings(self) -> list[str]:
+        """All settings, in the order of the study."""
+        return list(dict.fromkeys(self.runs["setting"]))
+
+    def cells(self) -> pd.DataFrame:
+        """One row a cell, in the order of the study: its axes, anchor, and `seeds`, `done`, `holes` in words."""
+        rows = [self._cell(cell) for _, cell in self.runs.groupby(CELL, sort=False)]
+        return pd.DataFrame(rows)
+
+    def _cell(self, runs: pd.DataFrame) -> dict[str, Any]:
+        own = [*CELL, "cell", *axes(runs)]
+        counts = {"planned": len(runs), "done": int((runs["state"] == "done").sum())}
+        first = {name: runs.iloc[0][name] for name in own}
+        return {**first, **counts, "holes": holes(runs), "seeds": seeds_text(runs)}
+
+    def bases(self) -> dict[tuple[str, str], str]:
+        """(setting, regularized method) -> the method that is the same but for the regularizer, where there is one."""
+        plain: dict[tuple[str, ...], str] = {}
+        regularized: dict[tuple[str, str], tuple[str, ...]] = {}
+        for cell in self.cells().to_dict("records"):
+            told = tuple(str(cell[name]) for name in axes(self.runs) if not name.startswith("regularizer"))
+            if cell["regularizer"] == "none":
+                plain[cell["setting"], *told] = cell["method"]
+            else:
+                regularized[cell["setting"], cell["method"]] = (cell["setting"], *told)
+        return {key: plain[told] for key, told in regularized.items() if told in plain}
+
+    def with_setting(self, shown: pd.DataFrame) -> pd.DataFrame:
+        """A table for people, without its column Setting where there is only one."""
+        return shown.drop(columns="Setting", errors="ignore") if len(self.settings) < 2 else shown
+
+    def values(self, metric: str, split: str) -> pd.DataFrame:
+        """One number a done run: the measurements of one metric on one split; empty where there are none."""
+        chosen = self.measurements[(self.measurements["metric"] == metric) & (self.measurements["split"] == split)]
+        return pd.DataFrame(chosen[np.isfinite(chosen["value"])])
+
+    def means(self, metric: str, split: str) -> dict[tuple[str, str], Mean]:
+        """(setting, method) -> mean over seeds, for the cells that have a number."""
+        groups = self.values(metric, split).groupby(CELL, sort=False)["value"]
+        return {(str(key[0]), str(key[1])): t_interval(values.to_numpy()) for key, values in groups}
+
+    def metrics(self, split: str) -> set[str]:
+        """Names of the metrics that at least one run has on a split."""
+        return set(self.measurements.loc[self.measurements["split"] == split, "metric"])
+
+
+def read(database: Frames, study: str, *, profile: str | None = None, selection: str = "last") -> Evidence:
+    """The evidence of one study. Raises StudyError when the database does not know the study."""
+    question = _question(database, study, profile)
+    runs = _with_cells(database.runs(study))
+    done = runs[runs["state"] == "done"]
+    return Evidence(
+        study,
+        question,
+        profile,
+        selection,
+        runs,
+        _of_runs(database.measurements(study, selection=selection), done),
+        _of_runs(database.curves(study), done),
+        _of_spectra(database.spectra(study), done, selection),
+    )
+
+
+def holes(runs: pd.DataFrame) -> str:
+    """`1 diverged, 2 pending`: why runs of a cell have no numbers; empty when all have."""
+    missing = runs[runs["state"] != "done"]
+    reasons = missing["cause"].where(missing["state"] == "failed", missing["state"]).fillna("failed")
+    return ", ".join(f"{count} {str(reason).replace('_', ' ')}" for reason, count in reasons.value_counts().items())
+
+
+def seeds_text(runs: pd.DataFrame) -> str:
+    """`3`, or `2 of 3 (1 diverged)`: how many of the planned seeds a cell rests on."""
+    done = int((runs["state"] == "done").sum())
+    return str(done) if done == len(runs) else f"{done} of {len(runs)} ({holes(runs)})"
+
+
+def _question(database: Frames, study: str, profile: str | None) -> str:
+    studies = database.studies()
+    known = [str(name) for name in studies["study"]] if len(studies) else []
+    if study not in known:
+        raise StudyError(f"the database has no study {study!r}{did_you_mean(study, known)}")
+    rows = studies[studies["study"] == study]
+    if profile is not None and "profile" in rows and (rows["profile"] == profile).any():
+        rows = rows[rows["profile"] == profile]
+    question = rows["question"].iloc[-1] if "question" in rows else None
+    return question if isinstance(question, str) else ""
+
+
+def _with_cells(runs: pd.DataFrame) -> pd.DataFrame:
+    runs = runs.reset_index(drop=True).copy()
+    for column in ("cause", "message"):
+        runs[column] = runs.get(column)
+    runs["regularizer"] = runs["regularizer"].fillna("none")
+    runs["miner"] = runs["miner"].fillna("none")
+    runs["setting"] = [_setting(run) for run in runs.to_dict("records")]
+    runs["method"] = _told_apart(runs)
+    numbers = runs.groupby(CELL, sort=False).ngroup() if len(runs) else pd.Series(dtype=int)
+    runs["cell"] = [f"cell-{number + 1}" for number in numbers]
+    return runs
+
+
+def _setting(run: dict[Any, Any]) -> str:
+    """`glyphs, convnet` or `CUB200-2011, resnet50-128` where the dimension is known."""
+    dimension = run.get("backbone.embedding_dim")
+    known = isinstance(dimension, int | float) and np.isfinite(dimension)
+    return f"{dataset_title(str(run['dataset']))}, {run['backbone']}" + (f"-{dimension:.0f}" if known else "")
+
+
+def _told_apart(runs: pd.DataFrame) -> pd.Series:
+    """Method names under which no two runs of a setting share a seed.
+
+    A name that stands for several configurations gets the options by which they differ: averaging over them would
+    show the spread of configurations as the spread of seeds.
+    """
+    methods = runs["method"].astype(str).copy()
+    for _, group in runs.groupby(CELL, sort=False):
+        if not group["seed"].duplicated().any():
+            continue
+        telling = [name for name in axes(group) if group[name].astype(str).nunique() > 1]
+        for index, run in group.iterrows():
+            told = ", ".join(f"{name}={run[name]}" for name in telling)
+            methods.loc[index] = f"{run['method']} ({told or run['run_id']})"  # type: ignore[call-overload]
+    return methods
+
+
+def axes(runs: pd.DataFrame) -> list[str]:
+    """The columns that say what was run, the seed left out: `objective`, `objective.beta`, `training.epochs`."""
+    names = [str(name) for name in runs.columns]
+    return [name for name in names if name in KINDS or ("." in name and name.partition(".")[0] in SECTIONS)]
+
+
+def _of_runs(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of done runs, with what is needed to group them."""
+    own = [name for name in ("split", "metric", "selection", "epoch", "value", "values") if name in frame]
+    keys = runs[["run_id", *CELL, "objective", "regularizer", "seed"]]
+    joined = frame[["run_id", *own]].merge(keys, on="run_id", how="inner")
+    return joined.astype({"value": float}) if "value" in joined else joined
+
+
+def _of_spectra(frame: pd.DataFrame, runs: pd.DataFrame, selection: str) -> pd.DataFrame:
+    if "selection" in frame:
+        frame = frame[frame["selection"] == selection]
+    return _of_runs(frame, runs)

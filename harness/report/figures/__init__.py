@@ -1,0 +1,1 @@
+"""Figures of more than one panel: frame -> matplotlib Figure. They save nothing."""

@@ -1,0 +1,47 @@
+"""Small multiples: one panel an objective, where its methods stand out against all others."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from harness.report.evidence import CELL
+from harness.report.style import DASHES, FAINT, MARKERS, SERIES, panels
+
+
+def multiples(curves: pd.DataFrame, x: str, y: str, scale: float = 1.0) -> tuple[Figure, list[Axes]]:
+    """Small multiples by objective: its methods in color with a legend, all other methods as faint lines."""
+    objectives = list(dict.fromkeys(curves["objective"]))
+    columns = min(3, len(objectives))
+    rows = -(-len(objectives) // columns)
+    figure, grid = panels(rows, columns, 3.2, 2.5, sharex=True, sharey=True)
+    axes = [axis for line in grid for axis in line]
+    lines = [(key, line) for key, line in curves.groupby([*CELL, "objective"], sort=False)]
+    for axis, objective in zip(axes, objectives, strict=False):
+        for _, line in lines:
+            axis.plot(line[x], line[y] * scale, color=FAINT, linewidth=0.7, alpha=0.7, zorder=1)
+        own = [(key[1], line) for key, line in lines if key[2] == objective]
+        for order, (method, line) in enumerate(own):
+            style = {"color": SERIES[order % len(SERIES)], "linestyle": DASHES[order % len(DASHES)]}
+            marker = MARKERS[order % len(MARKERS)] if len(line) <= 30 else ""
+            axis.plot(
+                line[x],
+                line[y] * scale,
+                marker=marker,
+                markersize=3,
+                label=_variant(str(method), str(objective)),
+                **style,
+            )
+        axis.set_title(str(objective))
+        if len(own) > 1:
+            axis.legend(loc="best", fontsize=7, handlelength=2.2)
+    for axis in axes[len(objectives) :]:
+        axis.set_axis_off()
+    return figure, axes[: len(objectives)]
+
+
+def _variant(method: str, objective: str) -> str:
+    """What tells a method from others of its objective: `margin beta=0.6 + rho` becomes `beta=0.6 + rho`."""
+    text = method.removeprefix(objective).lstrip(" +,/") or method
+    return text if len(text) <= 40 else text[:39] + "…"

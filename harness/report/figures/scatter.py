@@ -1,0 +1,135 @@
+"""Scatter plots of properties of the embedding against R@1; one point is one method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from harness.report.names import STATISTICS, metric, number
+from harness.report.statistics import least_squares
+from harness.report.style import INK, MUTED, PLAIN, REGULARIZED, limits, panels, role_color, tip
+
+
+def property_grid(clouds: dict[str, pd.DataFrame], told: dict[tuple[str, str], str]) -> Figure:
+    """A row a source of points, a column a property; `told` gives each panel, by source and property, its title.
+
+    Columns of a cloud: method, regularizer, base, recall_at_1, half_width and the properties.
+    """
+    figure, grid = panels(len(clouds), len(STATISTICS), 2.6, 2.45, sharey="row")
+    for axes, (source, cloud) in zip(grid, clouds.items(), strict=True):
+        for axis, name in zip(axes, STATISTICS, strict=True):
+            _scatter(axis, cloud, name, own=not source.startswith("Roth"))
+            axis.set_title(told[source, name], fontsize=8, fontweight="normal", color=INK)
+        axes[0].set_ylabel(f"{source.replace(': ', ':' + chr(10))}\ntest R@1 (%)")
+    for axis, name in zip(grid[-1], STATISTICS, strict=True):
+        axis.set_xlabel(f"{metric(name).title}, train classes")
+    _legend(figure)
+    return figure
+
+
+def labelled_decay(own: pd.DataFrame) -> Figure:
+    """R@1 against spectral decay with every method named, one panel a setting."""
+    settings = list(dict.fromkeys(own["setting"]))
+    figure, grid = panels(len(settings), 1, 7.6, 4.6)
+    for [axis], setting in zip(grid, settings, strict=True):
+        cloud = own[(own["setting"] == setting) & own["rho"].notna()]
+        _scatter(axis, cloud, "rho", own=True)
+        figure.canvas.draw()
+        _place_labels(axis, cloud)
+        axis.set_title(setting)
+        axis.set_ylabel("test R@1 (%)")
+        axis.set_xlabel(f"{metric('rho').title}, train classes")
+    _legend(figure)
+    return figure
+
+
+def _scatter(axis: Any, cloud: pd.DataFrame, name: str, own: bool) -> None:
+    cloud = cloud[cloud[name].notna()]
+    marker = "o" if own else "^"
+    for row in cloud.to_dict("records"):
+        x, y, half = row[name], row["recall_at_1"] * 100, row["half_width"] * 100
+        color = role_color(row["regularizer"])
+        if np.isfinite(half):
+            axis.errorbar(x, y, yerr=half, color=color, elinewidth=0.8, alpha=0.6)
+        (point,) = axis.plot(x, y, marker, color=color, markersize=4.5, markeredgewidth=0)
+        tip(point, f"{row['method']}: {metric(name).title} {number(x, 3)}, R@1 {y:.1f}")
+    for start, end in _arrows(cloud):
+        axis.annotate(
+            "",
+            (end[name], end["recall_at_1"] * 100),
+            (start[name], start["recall_at_1"] * 100),
+            arrowprops={"arrowstyle": "->", "color": MUTED, "linewidth": 0.7, "shrinkA": 3, "shrinkB": 3},
+        )
+    line = least_squares(*_plain_pairs(cloud, name))
+    if line:
+        ends = np.array([0.9 * cloud[name].min(), 1.1 * cloud[name].max()])
+        axis.plot(ends, (line[0] * ends + line[1]) * 100, color=MUTED, linestyle=(0, (4, 2)), linewidth=1, zorder=1)
+    if len(cloud):
+        axis.set_ylim(*limits(cloud["recall_at_1"] * 100, cloud["half_width"] * 100))
+    axis.locator_params(nbins=5)
+
+
+def _plain_pairs(cloud: pd.DataFrame, name: str) -> tuple[Any, Any]:
+    plain = cloud[cloud["regularizer"] == "none"]
+    return plain[name].to_numpy(dtype=float), plain["recall_at_1"].to_numpy(dtype=float)
+
+
+def _arrows(cloud: pd.DataFrame) -> list[tuple[dict[Any, Any], dict[Any, Any]]]:
+    """Pairs (plain method, its regularized form)."""
+    records = cloud.to_dict("records")
+    named = {row["method"]: row for row in records}
+    return [(named[row["base"]], row) for row in records if row["base"] in named]
+
+
+def _place_labels(axis: Any, cloud: pd.DataFrame) -> None:
+    """Each label goes to the first of eight places around its point where it covers no point and no label."""
+    renderer = axis.figure.canvas.get_renderer()
+    frame = axis.get_window_extent(renderer)
+    dots = axis.transData.transform(np.column_stack([cloud["rho"], cloud["recall_at_1"] * 100]))
+    taken: list[Any] = []
+    for row in cloud.to_dict("records"):
+        for radius in (6, 12, 20, 30, 42):
+            for dx, dy, ha, va in _PLACES:
+                text = axis.annotate(
+                    row["method"],
+                    (row["rho"], row["recall_at_1"] * 100),
+                    xytext=(dx * radius, dy * radius),
+                    textcoords="offset points",
+                    ha=ha,
+                    va=va,
+                    fontsize=7.5,
+                    arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5} if radius > 12 else None,
+                )
+                box = text.get_window_extent(renderer)
+                free = not any(box.overlaps(other) for other in taken)
+                inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+                clear = not any(box.padded(2).contains(px, py) for px, py in dots)
+                if free and clear and inside:
+                    taken.append(box)
+                    break
+                text.remove()
+            else:
+                continue
+            break
+
+
+_PLACES = (
+    (1, 0, "left", "center"),
+    (-1, 0, "right", "center"),
+    (0, 1, "center", "bottom"),
+    (0, -1, "center", "top"),
+    (0.7, 0.7, "left", "bottom"),
+    (-0.7, 0.7, "right", "bottom"),
+    (0.7, -0.7, "left", "top"),
+    (-0.7, -0.7, "right", "top"),
+)
+
+
+def _legend(figure: Any) -> None:
+    kinds = (("plain", PLAIN, "o"), ("regularized", REGULARIZED, "o"))
+    handles = [Line2D([], [], color=color, marker=marker, linestyle="", label=text) for text, color, marker in kinds]
+    figure.legend(handles=handles, loc="outside lower right", ncols=2)

@@ -1,0 +1,106 @@
+"""One look for all figures: seaborn's plain style, colors that color-blind readers tell apart, the page's dark mode.
+
+Figures are made without pyplot, so nothing global is left behind. The colors below stand for roles; in the page each
+is replaced by a CSS variable, so that a figure follows the reader's light or dark scheme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK, MUTED, RULE, PAPER = "#1f2328", "#6b7280", "#d5d9df", "#fefefe"
+PLAIN, REGULARIZED, OTHER, FAINT = "#0072b2", "#d55e00", "#009e73", "#b9bfc8"
+"""Roles after Okabe and Ito (2008): blue for plain methods, vermilion for regularized ones, green for a third kind."""
+
+CSS_VARIABLES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    RULE: "--rule",
+    PAPER: "--paper",
+    PLAIN: "--plain",
+    REGULARIZED: "--regularized",
+    OTHER: "--other",
+    FAINT: "--faint",
+}
+
+SERIES = (PLAIN, REGULARIZED, OTHER, "#cc79a7", "#56b4e9", "#a6761d")
+"""Colors of lines that share a panel, in order; each also gets its own dash and marker."""
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (3, 3)), (0, (8, 2)))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+_SETTINGS = {
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "harness",
+    "pdf.fonttype": 42,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw and save figures inside; outside, the reader's own settings stay as they are."""
+    settings: Any = {**sns.axes_style("ticks"), **_SETTINGS}
+    with mpl.rc_context(settings):
+        yield
+
+
+def panels(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, list[list[Axes]]]:
+    """A figure of `rows` x `columns` panels of the given size in inches, without top and right frame."""
+    figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
+    FigureCanvasAgg(figure)  # measures text, whatever window system the reader's matplotlib is set to
+    grid = figure.subplots(rows, columns, squeeze=False, **options)
+    sns.despine(fig=figure)
+    return figure, [list(line) for line in grid]
+
+
+def role_color(regularizer: str) -> str:
+    """Blue for plain methods, vermilion for regularized ones."""
+    return PLAIN if regularizer == "none" else REGULARIZED
+
+
+def limits(values: Any, halves: Any) -> tuple[float, float]:
+    """The range of an axis that shows all values and their intervals, but lets no single wide one hide the rest."""
+    values, halves = np.asarray(values, dtype=float), np.nan_to_num(np.asarray(halves, dtype=float))
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    margin = 0.35 * max(high - low, 1.0)
+    bottom = max(float(np.nanmin(values - halves)), low - margin)
+    top = min(float(np.nanmax(values + halves)), high + margin)
+    return bottom - 0.25 * margin, top + 0.25 * margin
+
+
+def tip(artist: Any, text: str) -> None:
+    """Give a drawn point a text that the page shows on hovering and reads aloud."""
+    artist.set_gid(f"tip:{text}")
