@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -59,8 +60,9 @@ def _decode_all(
         return None
 
     bad: dict[int, str] = {}
-    # Threads: Pillow decodes and resizes without the interpreter lock.
-    with ThreadPoolExecutor(max_workers=_cores()) as pool:
+    # Threads: Pillow decodes and resizes without the interpreter lock. What it warns of (odd metadata) costs no pixel.
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=_cores()) as pool:
+        warnings.filterwarnings("ignore", module="PIL")
         for start in range(0, len(source), 256):
             block = range(start, min(start + 256, len(source)))
             bad |= {i: reason for i, reason in zip(block, pool.map(decode, block), strict=True) if reason}
