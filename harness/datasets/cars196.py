@@ -91,7 +91,8 @@ def read_mat(file: Path, *keys: str) -> dict[str, Any]:
     from scipy.io import loadmat
 
     try:
-        content: dict[str, Any] = loadmat(file)
+        with file.open("rb") as opened:
+            content: dict[str, Any] = loadmat(opened)
     except FileNotFoundError as error:
         raise DataError(f"cars196: {file} does not exist") from error
     except Exception as error:  # scipy's reader raises whatever the damage makes it stumble over

@@ -120,7 +120,7 @@ class Pack:
 
 def _read_npz(place: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(place, allow_pickle=False) as file:
+        with place.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             content = {key: file[key] for key in ("images", "labels", "is_train", "class_names") if key in file.files}
             missing = {"images", "labels"} - set(content)
     except Exception as error:  # damaged archives make numpy raise nearly anything
