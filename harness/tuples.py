@@ -92,8 +92,8 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, 0).sum() / mask.sum().clamp_min(1)
 
 
-def pair_weights(labels: Tensor, tuples: Triplets | None) -> Tensor:
-    """How much each (anchor, positive) pair counts, so that every anchor counts 1: [B] -> float32 [B, B].
+def pair_weights(labels: Tensor, tuples: Triplets | None, dtype: torch.dtype) -> Tensor:
+    """How much each (anchor, positive) pair counts, so that every anchor counts 1: [B] -> [B, B].
 
     The pairs are the distinct ones of the triplets or, where none are given, all of the batch.
     """
@@ -102,7 +102,7 @@ def pair_weights(labels: Tensor, tuples: Triplets | None) -> Tensor:
         named = torch.zeros_like(pairs)
         named[tuples.anchor, tuples.positive] = True
         pairs &= named
-    return pairs / pairs.sum(1, keepdim=True).clamp_min(1)
+    return pairs.to(dtype) / pairs.sum(1, keepdim=True).clamp_min(1)
 
 
 def inverse_density_weights(embeddings: Tensor, allowed: Tensor, lower: float, upper: float | None) -> Tensor:

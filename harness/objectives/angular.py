@@ -48,7 +48,7 @@ class Angular(nn.Module):
     def forward(self, embeddings: Tensor, labels: Tensor, tuples: Triplets | None = None) -> Tensor:
         """Embeddings [B, D], labels [B], triplets or None -> loss."""
         embeddings = at_least_float32(embeddings)
-        weights = pair_weights(labels, tuples).to(embeddings.dtype)
+        weights = pair_weights(labels, tuples, embeddings.dtype)
         terms = self._n_pair(embeddings, labels) + self.angular_weight * self._angular(embeddings, labels)
         anchors = weights.sum()
         penalty = self.l2_weight * row_norms(embeddings).mean()

@@ -38,7 +38,7 @@ class NPair(nn.Module):
         negatives = negative_mask(labels)
         against = masked_logsumexp(products, negatives)
         terms = log1p_exp(against[:, None] - products)
-        weights = pair_weights(labels, tuples).to(terms.dtype)
+        weights = pair_weights(labels, tuples, terms.dtype)
         anchors = weights.sum()
         penalty = self.l2_weight * row_norms(embeddings).mean()
         return (terms * weights).sum() / anchors.clamp_min(1) + torch.where(anchors > 0, penalty, 0)

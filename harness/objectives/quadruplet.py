@@ -51,9 +51,9 @@ class Quadruplet(nn.Module):
         first = (near - row_distances(anchor, negative) + self.margin).relu()
         apart, counts = self._fourths(at_least_float32(embeddings), labels, tuples, fourth)
         second = (near[:, None] - apart + self.second_margin).relu()
-        counts = counts & present(tuples)[:, None]
-        share = counts / counts.sum(1, keepdim=True).clamp_min(1)
-        return masked_mean(first, present(tuples)) + masked_mean((second * share).sum(1), counts.any(1))
+        per_triplet = (second * counts).sum(1) / counts.sum(1).clamp_min(1)
+        here = present(tuples)
+        return masked_mean(first, here) + masked_mean(per_triplet, here & counts.any(1))
 
     def _fourths(
         self, embeddings: Tensor, labels: Tensor, tuples: Triplets, fourth: Tensor | None
@@ -62,8 +62,10 @@ class Quadruplet(nn.Module):
         if fourth is not None and not self.as_published:
             apart = row_distances(embeddings[tuples.negative], embeddings[fourth])[:, None]
             return apart, torch.ones_like(apart, dtype=torch.bool)
-        others = embeddings if fourth is None else embeddings[fourth]
-        apart = functional.embedding(tuples.negative, safe_sqrt(squared_distances(embeddings, others)))
+        # A sample can meet itself here, and has to be at distance 0 then, not at the root of a rounding error.
+        other = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        distances = safe_sqrt(squared_distances(embeddings, embeddings) * other)
+        apart = functional.embedding(tuples.negative, distances if fourth is None else distances[:, fourth])
         if self.as_published:
             return apart, torch.ones_like(apart, dtype=torch.bool)
         named = torch.stack((labels[tuples.anchor], labels[tuples.negative]))
