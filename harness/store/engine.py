@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 from harness.errors import EnvironmentLacks, StoreError
 from harness.store.files import make_folder, told_as
 from harness.store.filesystem import filesystem_of, is_network
-from harness.store.migrations import bring_up_to_date
+from harness.store.migrations import bring_up_to_date, is_up_to_date
 
 WAIT_S = 60
 """How long a locked database is waited for."""
@@ -45,20 +45,30 @@ def open_engine(url: str | Path, write: bool) -> Engine:
     parsed = parse(url)
     with told_by_database(url):
         if parsed.get_backend_name() != "sqlite":
-            engine = _server_engine(parsed, write)
-            bring_up_to_date(engine if write else _server_engine(parsed, write=True), shown(parsed))
-            return engine
-        path = Path(parsed.database or "")
-        if write:
-            make_folder(path.parent)
-        _check_file(path, write)
-        if write:
-            engine = _sqlite_writer(path)
-            bring_up_to_date(engine, str(path))
-            return engine
-        if _is_writable(path):
-            bring_up_to_date(_sqlite_writer(path), str(path))
-        return _sqlite_reader(path)
+            return _open_server(parsed, write)
+        return _open_file(Path(parsed.database or ""), write)
+
+
+def _open_file(path: Path, write: bool) -> Engine:
+    if write:
+        make_folder(path.parent)
+    _check_file(path, write)
+    if write:
+        engine = _sqlite_writer(path)
+        bring_up_to_date(engine, str(path))
+        return engine
+    reader = _sqlite_reader(path)
+    # Looking does not wait for writers; only bringing an older database up to date does.
+    if not is_up_to_date(reader, str(path)):
+        bring_up_to_date(_sqlite_writer(path), str(path))
+    return reader
+
+
+def _open_server(url: URL, write: bool) -> Engine:
+    engine = _server_engine(url, write)
+    if not is_up_to_date(engine, shown(url)):
+        bring_up_to_date(_server_engine(url, write=True), shown(url))
+    return engine
 
 
 def parse(url: str | Path) -> URL:
@@ -122,31 +132,39 @@ def _check_file(path: Path, write: bool) -> None:
         raise StoreError(f"{path} is not a database; move it away, or choose another with --db")
 
 
-def _is_writable(path: Path) -> bool:
-    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-
-
 def _sqlite_writer(path: Path) -> Engine:
     journal = "WAL" if not _on_network(path.parent) else "DELETE"
 
     def connect() -> sqlite3.Connection:
         # Without an isolation level the driver leaves BEGIN to us; its own comes too late, after the first reads.
         connection = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
-        connection.execute(f"PRAGMA journal_mode={journal}")
-        connection.execute("PRAGMA synchronous=NORMAL" if journal == "WAL" else "PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
+        try:
+            connection.execute(f"PRAGMA journal_mode={journal}")
+            connection.execute("PRAGMA synchronous=NORMAL" if journal == "WAL" else "PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     return _sqlite_engine(path, connect, "BEGIN IMMEDIATE")
 
 
 def _sqlite_reader(path: Path) -> Engine:
-    # On read-only media the write-ahead log cannot be opened; nobody writes there, so it is not needed either.
-    mode = "mode=ro" if _is_writable(path) else "mode=ro&immutable=1"
+    address = f"file:{quote(os.path.abspath(path))}?mode=ro"
 
     def connect() -> sqlite3.Connection:
-        address = f"file:{quote(os.path.abspath(path))}?{mode}"
-        return sqlite3.connect(address, uri=True, timeout=WAIT_S, isolation_level=None)
+        connection = sqlite3.connect(address, uri=True, timeout=WAIT_S, isolation_level=None)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if "locked" in str(error):
+                raise
+            # Where we may not write, the write-ahead log can be opened only while somebody else has it open. Nobody
+            # has, so nothing changes.
+            return sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
+        return connection
 
     return _sqlite_engine(path, connect, "BEGIN")
 

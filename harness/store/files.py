@@ -93,7 +93,10 @@ def _sync_folder(folder: Path) -> None:
 def make_folder(folder: Path) -> None:
     """The folder and its parents; StoreError when it cannot be made."""
     with told_as("make the folder", folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
 
 
 def read_json(path: Path) -> Any:

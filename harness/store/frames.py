@@ -64,6 +64,13 @@ class Database:
         rows = [{**found[run_id], **found[run_id]["cost"]} for run_id in chosen.ids]
         return chosen.frame(rows, ["run_id", "state", "cause", "message"], after=costs)
 
+    def configurations(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
+        """One row a run: `run_id` and every dotted path of its spec, varying or not; None where a run has none."""
+        chosen = self._chosen(study, profile)
+        rows = [{"run_id": run_id, **flat} for run_id, flat in zip(chosen.ids, chosen.flats, strict=True)]
+        paths = list(dict.fromkeys(["run_id", *(path for row in rows for path in row)]))
+        return pd.DataFrame({path: pd.Series([row.get(path) for row in rows], dtype=object) for path in paths})
+
     def measurements(
         self, study: str | None = None, *, selection: str | None = None, profile: str | None = None
     ) -> pd.DataFrame:
@@ -165,11 +172,10 @@ class Chosen:
         self.everything = everything
         self.paths = varying_paths(specs)
         labels = method_labels(specs)
+        self.flats = [spec.flat() for spec in specs]
         self._about = {
             run_id: {**{path: flat.get(path) for path in self.paths}, "method": labels[spec.run_id]}
-            for run_id, spec, flat in (
-                (run_id, spec, spec.flat()) for run_id, spec in zip(self.ids, specs, strict=True)
-            )
+            for run_id, spec, flat in zip(self.ids, specs, self.flats, strict=True)
         }
 
     def frame(self, rows: Sequence[Row], first: Sequence[str], after: Sequence[str] = ()) -> pd.DataFrame:

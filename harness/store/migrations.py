@@ -19,6 +19,12 @@ MIGRATIONS: dict[int, Migration] = {}
 have moved on; the views are made again after the last step."""
 
 
+def is_up_to_date(engine: Engine, name: str) -> bool:
+    """Whether the tables are those of this version; raises StoreError as `bring_up_to_date` does."""
+    with engine.connect() as connection:
+        return version_of(connection, name) == schema.VERSION
+
+
 def bring_up_to_date(engine: Engine, name: str) -> None:
     """Makes the tables of an empty database, or brings older ones to this version.
 

@@ -39,7 +39,7 @@ class Attempt:
     `cause`: done, a cause of failure (`specs.CAUSES`), `lost` (died without a word) or `interrupted` (asked to stop).
     """
 
-    name: str  # of its record; begins with the time, so that sorted names are in order
+    name: str  # of its record
     begin: str
     end: str
     cause: str
@@ -186,13 +186,13 @@ class RunFolder:
 
     def attempts(self) -> list[Attempt]:
         """All records, oldest first; one that cannot be read raises StoreError."""
-        names = sorted(path.stem for path in self.attempts_path.glob("2*.json"))
-        return [Attempt(name, **read_json(self.attempts_path / f"{name}.json")) for name in names]
+        paths = self.attempts_path.glob("[0-9]*.json")
+        return sorted(map(_attempt, paths), key=lambda attempt: (attempt.begin, attempt.end))
 
     def lost_attempts(self) -> int:
         """How often the run's worker died without a word since it was last retried."""
-        settled = [read_json(path)["settled"] for path in self.attempts_path.glob("retried-*.json")]
-        return self._all_lost() - max(settled, default=0)
+        retried = [read_json(path) for path in self.attempts_path.glob("retried-*.json")]
+        return self._all_lost() - max((int(each["settled"]) for each in retried), default=0)
 
     def write_progress(self, progress: Mapping[str, Any]) -> None:
         """Replaces what `read_progress` gives."""
@@ -290,6 +290,18 @@ def parse_result(text: bytes, path: Path, run_id: str) -> RunResult:
 def digest_of(text: bytes) -> str:
     """What tells one result from another: 64 bits of SHA-256, in hex."""
     return hashlib.sha256(text).hexdigest()[:16]
+
+
+def _attempt(path: Path) -> Attempt:
+    found = read_json(path)
+    try:
+        attempt = Attempt(path.stem, **found)
+        texts = (attempt.begin, attempt.end, attempt.cause, attempt.host)
+        if all(isinstance(text, str) for text in texts) and isinstance(attempt.provenance, Mapping):
+            return attempt
+    except TypeError:
+        pass
+    raise StoreError(f"{path} is not the record of an attempt; delete it")
 
 
 def attempt_name(owner: Owner) -> str:

@@ -1,0 +1,18 @@
+"""What the other processes of tests do; imports little, since each of them pays for it."""
+
+from sqlalchemy import text
+
+from harness.store.engine import open_engine
+
+
+def count_up(url, times):
+    engine = open_engine(url, write=True)
+    for _ in range(times):
+        with engine.begin() as connection:
+            row = connection.execute(text("select pid from attempts")).scalar_one()
+            connection.execute(text("update attempts set pid = :pid"), {"pid": row + 1})
+
+
+def create(url, go):
+    go.wait()
+    open_engine(url, write=True)
