@@ -39,9 +39,9 @@ def decode_bank(source: ImageSource, folder: Path, progress: Progress) -> None:
         np.save(draft / "rows.npy", rows)
         np.save(draft / "sizes.npy", sizes[rows])
         skipped = {source.names[i]: reason for i, reason in sorted(bad.items())}
-        about = {"listed": len(source), "skipped": skipped, "checksum": checksum(images)}
-        (draft / "about.json").write_text(json.dumps(about))
         _flush(images, draft)
+        about = {"listed": len(source), "skipped": skipped, "checksum": checksum(draft)}
+        (draft / "about.json").write_text(json.dumps(about))
         _publish(draft, folder)
 
 
@@ -167,9 +167,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def checksum(images: NDArray[np.uint8]) -> str:
-    """Of the shape and of 64 images spread over the whole: a look at every byte would take as long as a short run."""
+def checksum(folder: Path) -> str:
+    """Of the small arrays, and of 64 images spread over the large one: to read all of it would take too long."""
+    images = np.load(folder / "images.npy", mmap_mode="r")
     digest = hashlib.sha256(repr((images.shape, images.dtype.str)).encode())
     for row in np.unique(np.linspace(0, len(images) - 1, 64).astype(int)):
         digest.update(np.ascontiguousarray(images[row]).tobytes())
+    for name in ("rows.npy", "sizes.npy"):
+        digest.update((folder / name).read_bytes())
     return digest.hexdigest()

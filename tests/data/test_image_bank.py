@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from harness.datasets.glyphs import Glyphs
+from harness.errors import DataError, StoreError
+from harness.images import decode_image
+from harness.training import bank_files
+from harness.training.bank import build_bank
+from harness.training.bank_files import squared
+
+
+def the_bank(cache: Path) -> Path:
+    (folder,) = cache.glob("bank-*[!k]")
+    return folder
+
+
+def failing(source, *bad: int):
+    """The source, with images that cannot be decoded."""
+
+    def read(i: int):
+        if i in bad:
+            raise DataError(f"{source.names[i]}: the image cannot be decoded (torn)")
+        return source.read(i)
+
+    return replace(source, read=read)
+
+
+def unreadable(source):
+    """The source, with nothing to decode: only a bank that is there already can help."""
+    return failing(source, *range(len(source)))
+
+
+def test_a_bank_holds_every_image_with_its_label(array_source, tmp_path):
+    source = array_source()
+    bank = build_bank(source, tmp_path / "cache")
+    assert (bank.images.numpy() == np.stack([source.read(i) for i in range(len(source))])).all()
+    assert bank.labels.tolist() == source.labels.tolist()
+    assert bank.is_train.tolist() == source.is_train.tolist()
+    assert bank.class_names == source.class_names
+
+
+def test_images_are_squashed_to_the_side_and_their_size_is_kept(array_source, tmp_path):
+    source = array_source(height=8, width=20, channels=3, side=10)
+    bank = build_bank(source, tmp_path)
+    assert bank.images.shape == (12, 10, 10, 3)
+    assert (bank.sizes == [20, 8]).all()
+    expected = Image.fromarray(source.read(5)).resize((10, 10), Image.Resampling.BILINEAR)
+    assert (bank.images[5].numpy() == np.asarray(expected)).all()
+
+
+def test_progress_is_told_until_all_is_done(array_source, tmp_path):
+    told = []
+    build_bank(array_source(each=100), tmp_path, lambda *news: told.append(news))
+    assert told == [(256, 400, "decoding images"), (400, 400, "decoding images")]
+
+
+def test_the_second_time_nothing_is_decoded(array_source, tmp_path):
+    source = array_source()
+    first = build_bank(source, tmp_path)
+    again = build_bank(unreadable(source), tmp_path)
+    assert (again.images == first.images).all()
+    assert (again.sizes == first.sizes).all()
+
+
+@pytest.mark.parametrize("change", [{"digest": "other"}, {"side": 4, "crop": 4, "resize": 4}])
+def test_another_digest_or_side_is_another_bank(array_source, tmp_path, change):
+    source = array_source()
+    build_bank(source, tmp_path)
+    with pytest.raises(DataError, match="torn"):
+        build_bank(replace(unreadable(source), **change), tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "no checksum", "no sizes"])
+def test_a_damaged_bank_is_built_again(array_source, tmp_path, damage):
+    source = array_source()
+    whole = build_bank(source, tmp_path).images.clone()
+    images = the_bank(tmp_path) / "images.npy"
+    content = bytearray(images.read_bytes())
+    if damage == "cut":
+        images.write_bytes(content[:-10])
+    elif damage == "changed":
+        content[-1] ^= 1
+        images.write_bytes(content)
+    elif damage == "no checksum":
+        (images.parent / "about.json").write_text("{")
+    else:
+        (images.parent / "sizes.npy").unlink()
+    assert (build_bank(source, tmp_path).images == whole).all()
+
+
+def test_a_bad_image_stops_the_building_and_leaves_nothing(array_source, tmp_path):
+    with pytest.raises(DataError, match=r"^image 3: .* \(torn\) \(and 1 more like it\); .*`on_bad_image: skip`"):
+        build_bank(failing(array_source(), 3, 7), tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir() if not entry.name.endswith(".lock")] == []
+
+
+def test_bad_images_are_left_out_only_where_that_is_asked_for(array_source, tmp_path):
+    source = failing(array_source(on_bad_image="skip"), 3, 7)
+    bank = build_bank(source, tmp_path)
+    kept = [i for i in range(12) if i not in (3, 7)]
+    assert (bank.images.numpy() == np.stack([source.read(i) for i in kept])).all()
+    assert bank.labels.tolist() == source.labels[kept].tolist()
+    assert len(bank.sizes) == len(bank) == 10
+    with pytest.raises(DataError, match="image 3: "):
+        build_bank(replace(source, on_bad_image="error"), tmp_path)
+
+
+def test_a_class_that_skipping_leaves_with_one_image_is_named(array_source, tmp_path):
+    with pytest.raises(DataError, match="training class 'class 1' has only one image"):
+        build_bank(failing(array_source(on_bad_image="skip"), 3, 4), tmp_path)
+
+
+def test_odd_metadata_costs_neither_the_image_nor_a_warning(array_source, tmp_path):
+    place = tmp_path / "odd.jpg"
+    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01\xff\xff"
+    Image.fromarray(array_source(channels=3).read(0)).save(place, exif=exif)
+    source = array_source(channels=3, read=lambda i: decode_image(place, str(place)))
+    assert build_bank(source, tmp_path / "cache").images.float().std() > 0
+
+
+def test_a_full_disk_is_told_before_anything_is_written(array_source, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 1000))
+    with pytest.raises(StoreError, match=r"the image bank needs 0 MiB in .*, but only 0 MiB are free there"):
+        build_bank(array_source(), tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(StoreError, match=r"cannot be kept in .*: No space left on device"):
+        build_bank(array_source(), tmp_path)
+    assert not list(tmp_path.glob("bank-*[!k]"))
+    assert not list(tmp_path.glob(".bank-*"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(array_source, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"cannot be kept in .*file: (File exists|Not a directory)"):
+        build_bank(array_source(), tmp_path / "file")
+
+
+def test_what_a_killed_builder_left_is_cleared_away(array_source, tmp_path):
+    source = array_source()
+    build_bank(source, tmp_path)
+    folder = the_bank(tmp_path)
+    shutil.move(folder, tmp_path / f".{folder.name}-killed")
+    build_bank(source, tmp_path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([folder.name, f"{folder.name}.lock"])
+
+
+def build_glyphs(cache: Path, barrier, told) -> None:
+    barrier.wait()
+    bank = build_bank(Glyphs(instances=12, classes=20).source(), cache, lambda *news: told.put(news[2]))
+    told.put(("sum", int(bank.images.sum())))
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_processes_that_start_together_end_with_one_whole_bank(tmp_path, monkeypatch, locks):
+    if not locks:
+        monkeypatch.setattr(bank_files.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(95, "no locks here")))
+    context = multiprocessing.get_context("fork")
+    told, barrier = context.Queue(), context.Barrier(3)
+    workers = [context.Process(target=build_glyphs, args=(tmp_path, barrier, told)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    news = []
+    while sum(isinstance(item, tuple) for item in news) < 3:
+        news.append(told.get(timeout=60))
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert len({item for item in news if isinstance(item, tuple)}) == 1
+    assert len(list(tmp_path.glob("bank-*[!k]"))) == 1
+    assert not list(tmp_path.glob(".bank-*"))
+    if locks:
+        assert news.count("decoding images") == 2  # 480 images in two blocks, by one of the three
+
+
+def test_nothing_of_the_source_but_its_pixels_is_in_the_bank(array_source, tmp_path):
+    source = array_source()
+    build_bank(source, tmp_path)
+    flipped = replace(source, is_train=~source.is_train, class_names=tuple("abcd"))
+    bank = build_bank(unreadable(flipped), tmp_path)
+    assert bank.class_names == tuple("abcd")
+    assert bank.is_train.tolist() == (~source.is_train).tolist()
+    assert json.loads((the_bank(tmp_path) / "about.json").read_text())["skipped"] == {}
+
+
+def test_one_pixel_becomes_a_square_of_it():
+    assert (squared(np.array([[[1, 2, 3]]], dtype=np.uint8), 4) == [1, 2, 3]).all()
+
+
+# Batches --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def color_bank(array_source, tmp_path):
+    return build_bank(array_source(20, 30, 3, each=8, side=24, resize=16, crop=12), tmp_path)
+
+
+ALL = ["none", "shift", "base", "big", "adv", "red"]
+
+
+@pytest.mark.parametrize("augmentation", ALL)
+def test_a_batch_is_float_in_the_unit_interval_of_the_crop_size(color_bank, augmentation):
+    bank = color_bank.on("cpu", augmentation)
+    for view in ("train", "test"):
+        batch = bank.batch(torch.tensor([5, 0, 31]), view, seed=1, epoch=2)
+        side = 16 if augmentation == "big" else 12
+        assert batch.shape == (3, 3, side, side)
+        assert batch.dtype == torch.float32
+        assert batch.is_contiguous(memory_format=torch.channels_last)
+        assert batch.min() >= 0
+        assert batch.max() <= 1
+        assert batch.std() > 0.01
+
+
+@pytest.mark.parametrize("augmentation", ALL)
+def test_a_view_depends_neither_on_the_batch_nor_on_the_order(color_bank, augmentation):
+    bank = color_bank.on("cpu", augmentation)
+    together = bank.batch(torch.arange(32), "train", seed=3, epoch=4)
+    order = torch.randperm(32, generator=torch.Generator().manual_seed(0))
+    shuffled = torch.cat([bank.batch(part, "train", seed=3, epoch=4) for part in order.split(5)])
+    assert torch.equal(shuffled, together[order])
+
+
+@pytest.mark.parametrize("augmentation", ALL[1:])
+def test_run_seed_and_epoch_alone_decide_the_views(color_bank, augmentation):
+    bank, some = color_bank.on("cpu", augmentation), torch.arange(12)
+    torch.manual_seed(1)
+    first = bank.batch(some, "train", seed=3, epoch=4)
+    torch.manual_seed(2)
+    np.random.seed(2)
+    assert torch.equal(bank.batch(some, "train", seed=3, epoch=4), first)
+    assert not torch.equal(bank.batch(some, "train", seed=4, epoch=4), first)
+    assert not torch.equal(bank.batch(some, "train", seed=3, epoch=5), first)
+    assert torch.equal(bank.batch(some, "test", seed=3, epoch=4), bank.batch(some, "test", seed=9, epoch=9))
+
+
+def test_an_array_at_its_own_side_is_tested_pixel_by_pixel(array_source, tmp_path):
+    source = array_source()
+    batch = build_bank(source, tmp_path).batch(torch.tensor([4, 4, 9]), "test")
+    expected = np.stack([source.read(i) for i in (4, 4, 9)])
+    assert torch.equal(batch, torch.from_numpy(expected).permute(0, 3, 1, 2) / 255)
