@@ -21,8 +21,10 @@ from harness.study.expand import (
 )
 from harness.study.mistakes import Mistakes, Origin, Place
 from harness.study.resolve import option_names
-from harness.study.schema import SECTIONS, Body, Report, record, seeds_problem
+from harness.study.schema import SECTIONS, Report, StudyFile, record, seeds_problem
 from harness.study.source import Node, from_plain, parse
+
+_KEYS = {field.alias or name for name, field in StudyFile.model_fields.items()}
 
 DEFAULT_SAMPLER = "class_balanced"
 """Batches of a few samples of each of many classes are what nearly every paper of the field trains on."""
@@ -30,10 +32,11 @@ DEFAULT_SAMPLER = "class_balanced"
 
 @dataclass(frozen=True)
 class Override:
-    """One `--set`: a value for every run that has what it names."""
+    """One `--set`: a value for every run that has what it names; `said` is what it lays over them."""
 
     path: OptionPath
     node: Node
+    said: Sections
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def read_overrides(given: Mapping[str, Any], mistakes: Mistakes) -> list[Overrid
         else:
             before = len(mistakes)
             node = read_value(value, place, mistakes)
-            overrides += [Override(path, node)] if len(mistakes) == before else []
+            said = overlay(path, node, mistakes) if path[0] in SECTIONS and len(mistakes) == before else {}
+            overrides += [Override(path, node, said or {})] if len(mistakes) == before else []
     return overrides
 
 
@@ -82,12 +86,14 @@ def read_plan(root: Node, profile: Node | None, overrides: Sequence[Override], m
     """The file, the profile and the overrides as one plan. What has the wrong shape is left out: it is told already."""
     bodies = [body for body in (root, profile) if body is not None]
     run: Sections = {"sampler": from_plain({"name": DEFAULT_SAMPLER}, Place.nowhere())}
+    before = len(mistakes)
     for body in bodies:
         run = lay_over(run, read_run(_mapping(body, "run"), mistakes))
+    doubtful = len(mistakes) > before  # what is missing in `run` may be misspelt
     for_runs = tuple(override for override in overrides if override.path[0] in SECTIONS)
     return Plan(
         run=run,
-        blocks=_blocks(root, bodies, for_runs, mistakes),
+        blocks=_blocks(root, bodies, for_runs, mistakes, doubtful=doubtful),
         exclude=tuple(node for node in _list(_last_exclude(bodies), "exclude") if isinstance(node.value, dict)),
         seeds=_seeds(bodies, overrides, mistakes),
         overrides=for_runs,
@@ -95,28 +101,21 @@ def read_plan(root: Node, profile: Node | None, overrides: Sequence[Override], m
     )
 
 
-def _blocks(root: Node, bodies: list[Node], overrides: tuple[Override, ...], mistakes: Mistakes) -> tuple[Block, ...]:
-    doubtful = _has_unknown_keys(root) or any(_has_unknown_sections(body) for body in bodies)
+def _blocks(
+    root: Node, bodies: list[Node], overrides: tuple[Override, ...], mistakes: Mistakes, *, doubtful: bool
+) -> tuple[Block, ...]:
+    before = len(mistakes)
     axes: dict[str, Node] = {}
     for body in bodies:
         axes |= (_mapping(body, "axes") or Node({}, body.place)).value
     shared = read_axes(Node(axes, root.place), mistakes, extra=())
+    doubtful = doubtful or len(mistakes) > before or not _KEYS.issuperset(root.value)
     with_grid = [body for body in bodies if "grid" in body.value]
     everything = [Node({}, root.find(["run"]).label)]
     nodes = _list(with_grid[-1], "grid") if with_grid else everything
     blocks = [read_block(node, shared, mistakes) for node in nodes if isinstance(node.value, dict)]
     paths = [override.path for override in overrides]
     return tuple(replace(without(block, paths), doubtful=block.doubtful or doubtful) for block in blocks)
-
-
-def _has_unknown_keys(root: Node) -> bool:
-    return any(name not in (*Body.model_fields, "schema", "name", "question", "profiles") for name in root.value)
-
-
-def _has_unknown_sections(body: Node) -> bool:
-    said = [_mapping(body, section) for section in ("run", "axes")]
-    names = [name for node in said if node for name in node.value]
-    return any(name.partition(".")[0] not in (*SECTIONS, "zip") for name in names)
 
 
 def _last_exclude(bodies: list[Node]) -> Node:
@@ -184,8 +183,7 @@ class Applied:
         for override in sorted(self.overrides, key=lambda override: len(override.path)):
             if self._has(sections, override.path):
                 self._used.add(override.path)
-                said = overlay(override.path, override.node, self.mistakes)
-                sections = lay_over(sections, said or {})
+                sections = lay_over(sections, override.said)
         return sections
 
     def tell_unused(self) -> None:

@@ -23,34 +23,34 @@ def check_pairs(draft: Draft, mistakes: Mistakes, *, wanted: bool) -> None:
         if wanted or not place.of_command_line:
             mistakes.add(place, message)
 
-    _check_miner(draft, tell)
-    _check_regularizer(draft, tell)
-    _check_batch_size(draft, tell)
+    for check, sections in _CHECKS:
+        if not draft.broken.intersection(sections):
+            check(draft, tell)
 
 
 def _check_miner(draft: Draft, tell: Tell) -> None:
     objective, miner = draft.spec.objective.name, draft.spec.miner
     triplets = _takes_triplets(draft)
-    places = draft.place("miner", "name"), draft.place("objective", "name")
     if triplets and miner is None:
         message = f"objective {objective!r} takes triplets and needs a miner{known_parts('miner')}"
-        tell(message, *reversed(places))
+        tell(message, *draft.places("objective.name", "miner.name"))
     if not triplets and miner is not None:
         own = f"objective {objective!r} takes the whole batch and has no use for miner {miner.name!r}"
-        tell(f"{own}; give it a block of its own, or `miner: none` there", *places)
+        tell(
+            f"{own}; give it a block of its own, or `miner: none` there", *draft.places("miner.name", "objective.name")
+        )
 
 
 def _check_regularizer(draft: Draft, tell: Tell) -> None:
     objective, regularizer = draft.spec.objective.name, draft.spec.regularizer
     if regularizer is None:
         return
-    places = draft.place("regularizer", "name"), draft.place("objective", "name")
     proxies = getattr(OBJECTIVES.get(objective), "proxy_table", None) is not None
     has = {"tuples": _takes_triplets(draft), "proxies": proxies}
     for need in sorted(getattr(REGULARIZERS.get(regularizer.name), "needs", ())):
         if not has.get(need, False):
             message = f"regularizer {regularizer.name!r} needs {need}, which objective {objective!r} does not have"
-            tell(message, *places)
+            tell(message, *draft.places("regularizer.name", "objective.name"))
 
 
 def _takes_triplets(draft: Draft) -> bool:
@@ -63,4 +63,12 @@ def _check_batch_size(draft: Draft, tell: Tell) -> None:
         return
     near = sorted({max(each, batch_size // each * each), (batch_size // each + 1) * each})
     message = f"a batch of {batch_size} cannot hold {each} samples of each class; {' or '.join(map(str, near))} could"
-    tell(message, draft.place("sampler", "samples_per_class"), draft.place("training", "batch_size"))
+    tell(message, *draft.places("sampler.samples_per_class", "training.batch_size", "sampler.name"))
+
+
+_CHECKS = (
+    (_check_miner, ("objective", "miner")),
+    (_check_regularizer, ("objective", "regularizer")),
+    (_check_batch_size, ("sampler", "training")),
+)
+"""Each check with the sections that it looks at: nothing can be said about one that is broken."""

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from harness.errors import HarnessError, OptionError, did_you_mean
 from harness.registry import METRICS, REGISTRIES
-from harness.specs import KINDS, Evaluation, Optimizer, RunSpec, Settings, Training, canonical_json
+from harness.specs import KINDS, Choice, Evaluation, Optimizer, RunSpec, Settings, Training, canonical_json
 from harness.study.expand import OptionPath, Sections
 from harness.study.mistakes import Mistakes, Place
 from harness.study.schema import explain
@@ -26,20 +26,26 @@ MODELS: dict[str, type[Settings]] = {"training": Training, "optimizer": Optimize
 
 @dataclass(frozen=True)
 class Draft:
-    """A combination in which every section makes sense by itself.
+    """A combination whose sections were checked one by one.
 
-    `spec` has seed 0; `key` is equal for two drafts that differ in nothing.
+    `spec` has seed 0, and something harmless where a section is `broken`, so that the others can still be checked
+    together. `key` is equal for two drafts that differ in nothing.
     """
 
     spec: RunSpec
     key: tuple[str, ...]
     sections: Sections
     block: Place
+    broken: frozenset[str]
 
-    def place(self, *path: str) -> Place:
-        """Where the study says what stands at a path of the run; the block where it says nothing about it."""
-        node = self.sections.get(path[0])
-        return node.find(path[1:]).place if node else self.block
+    def places(self, *paths: str) -> list[Place]:
+        """Where the study says what stands at these dotted paths, as far as it says so; else the block."""
+        said = []
+        for section, _, option in (path.partition(".") for path in paths):
+            node = self.sections.get(section)
+            if node and option in node.value:
+                said.append(node.value[option].place)
+        return said or [self.block]
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,8 @@ class Resolver:
         self.mistakes = mistakes
         self._found: dict[tuple[str, str], _Good | list[_Problem]] = {}
 
-    def draft(self, sections: Sections, block: Place, *, doubtful: bool) -> Draft | None:
-        """The combination as a run, or None with all that is wrong recorded.
+    def draft(self, sections: Sections, block: Place, *, doubtful: bool) -> Draft:
+        """The combination as a run, with all that is wrong recorded.
 
         `doubtful`: something else that is wrong may be why a part is missing, so that is not told.
         """
@@ -72,11 +78,12 @@ class Resolver:
             if kind not in sections and kind not in OPTIONAL and not doubtful:
                 self.mistakes.add(block, f"these runs have no {kind}; name one here or in `run`{known_parts(kind)}")
             checked[kind] = self._part(kind, sections.get(kind))
-        good = {name: found for name, found in checked.items() if found is not None}
-        if len(good) < len(checked):
-            return None
-        spec = RunSpec(seed=0, **{name: found.value for name, found in good.items()})
-        return Draft(spec, tuple(found.key for found in good.values()), sections, block)
+        broken = frozenset(name for name, found in checked.items() if found is None)
+        good = [
+            found or _Good(MODELS[name]() if name in MODELS else Choice("?"), "?") for name, found in checked.items()
+        ]
+        spec = RunSpec(seed=0, **{name: found.value for name, found in zip(checked, good, strict=True)})
+        return Draft(spec, tuple(found.key for found in good), sections, block, broken)
 
     def check_alone(self, run: Sections) -> None:
         """Record what is wrong with the section `run` even where every block says something else."""

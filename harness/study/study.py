@@ -126,7 +126,7 @@ def _candidates(plan: Plan, mistakes: Mistakes) -> Iterator[_Candidate]:
         for combination in block.combinations(plan.run, mistakes):
             sections = applied.over(combination)
             drafts.append(resolver.draft(sections, block.place, doubtful=block.doubtful))
-        runs = [run for draft in drafts if draft for run in _seeded(draft, plan.seeds)]
+        runs = [run for draft in drafts for run in _seeded(draft, plan.seeds)]
         sound = len(mistakes) == before and not plan.overrides
         yield from _when(block.when, runs, mistakes, sound=sound)
     applied.tell_unused()
