@@ -6,7 +6,6 @@ last, so that a report that was interrupted leaves the previous one readable.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -22,7 +21,7 @@ from markupsafe import Markup
 
 from harness.errors import StoreError, StudyError, did_you_mean
 from harness.report.analyses import ORDER
-from harness.report.evidence import Evidence, Frames, axes, read
+from harness.report.evidence import Evidence, Frames, read
 from harness.report.export import FIGURE_FORMATS, TABLE_FORMATS, inline_svg, write_figure, write_table
 from harness.report.names import QUALITY, SELECTIONS, metric, number
 from harness.report.section import Section
@@ -89,7 +88,7 @@ def report_json(
 def _evidence(
     database: Frames, study: str, profile: str | None, selection: str | None, analyses: list[str] | None
 ) -> tuple[Evidence, list[str]]:
-    wishes = _wishes(database, study)
+    wishes = _wishes(database, study, profile)
     rule = selection or wishes.get("selection") or "last"
     if rule not in SELECTIONS:
         raise StudyError(f"selection {rule!r} is not known{did_you_mean(rule, SELECTIONS)}")
@@ -100,14 +99,13 @@ def _evidence(
     return read(database, study, profile=profile, selection=rule), chosen
 
 
-def _wishes(database: Frames, study: str) -> Mapping[str, Any]:
-    """The `report` section of the study, where the database keeps it."""
+def _wishes(database: Frames, study: str, profile: str | None) -> Mapping[str, Any]:
+    """What the study file says about its report, as the database keeps it."""
     studies = database.studies()
-    if "report" not in studies or not (studies["study"] == study).any():
-        return {}
-    report = studies.loc[studies["study"] == study, "report"].iloc[-1]
-    found = json.loads(report) if isinstance(report, str) and report else report
-    return found if isinstance(found, dict) else {}
+    rows = studies[studies["study"] == study]
+    if profile is not None:
+        rows = rows[rows["profile"] == profile]
+    return rows["about"].iloc[-1] or {} if len(rows) else {}
 
 
 def _counts(evidence: Evidence) -> dict[str, int]:
@@ -163,7 +161,7 @@ def _cells(evidence: Evidence) -> list[dict[Any, Any]]:
     for cell in evidence.cells().to_dict("records"):
         runs = evidence.runs[evidence.runs["cell"] == cell["cell"]].to_dict("records")
         lines = [_run_line(run, table, epochs, shown) for run in runs]
-        configuration = {name: cell[name] for name in axes(evidence.runs) if not _absent(cell[name])}
+        configuration = {k: v for k, v in evidence.configurations[cell["run_id"]].items() if k != "seed"}
         cells.append(
             {**cell, "configuration": configuration, "runs": lines, "metrics": [metric(n).title for n in shown]}
         )

@@ -27,16 +27,19 @@ class Frames(Protocol):
     def studies(self) -> pd.DataFrame:
         """One row a study (and profile): study, profile, question."""
 
-    def runs(self, study: str) -> pd.DataFrame:
-        """One row a run of the study, whatever its state."""
+    def runs(self, study: str, *, profile: str | None) -> pd.DataFrame:
+        """One row a run of the study, whatever its state; the axes that vary as dotted paths."""
 
-    def measurements(self, study: str, selection: str) -> pd.DataFrame:
+    def configurations(self, study: str, *, profile: str | None) -> pd.DataFrame:
+        """One row a run with every dotted path of its spec."""
+
+    def measurements(self, study: str, *, selection: str, profile: str | None) -> pd.DataFrame:
         """One row a number, of one selection rule."""
 
-    def curves(self, study: str) -> pd.DataFrame:
+    def curves(self, study: str, *, profile: str | None) -> pd.DataFrame:
         """One row a run, split, metric and epoch."""
 
-    def spectra(self, study: str) -> pd.DataFrame:
+    def spectra(self, study: str, *, profile: str | None) -> pd.DataFrame:
         """One row a run, split and selection; `values` is a list."""
 
 
@@ -44,7 +47,8 @@ class Frames(Protocol):
 class Evidence:
     """Everything one report rests on.
 
-    `runs` has one row a run, all states; `measurements` (of the one selection rule), `curves` and `spectra` have only
+    `runs` has one row a run, all states; `configurations` maps a run_id to every setting by its dotted path, whether it
+    varies or not; `measurements` (of the one selection rule), `curves` and `spectra` have only
     done runs and carry setting, method, regularizer and seed of their run.
     """
 
@@ -53,6 +57,7 @@ class Evidence:
     profile: str | None
     selection: str
     runs: pd.DataFrame
+    configurations: dict[str, dict[str, Any]]
     measurements: pd.DataFrame
     curves: pd.DataFrame
     spectra: pd.DataFrame
@@ -63,14 +68,18 @@ class Evidence:
         return list(dict.fromkeys(self.runs["setting"]))
 
     def cells(self) -> pd.DataFrame:
-        """One row a cell, in the order of the study: its axes, anchor, and `seeds`, `done`, `holes` in words."""
+        """One row a cell, in the order of the study.
+
+        Columns: setting, method, cell (its anchor), run_id (of the first run), the axes, runs (all ids), planned and
+        done (numbers of runs), holes and seeds (in words).
+        """
         rows = [self._cell(cell) for _, cell in self.runs.groupby(CELL, sort=False)]
         return pd.DataFrame(rows)
 
     def _cell(self, runs: pd.DataFrame) -> dict[str, Any]:
-        own = [*CELL, "cell", *axes(runs)]
+        own = [*CELL, "cell", "run_id", *axes(runs)]
         counts = {"planned": len(runs), "done": int((runs["state"] == "done").sum())}
-        first = {name: runs.iloc[0][name] for name in own}
+        first = {name: runs.iloc[0][name] for name in own} | {"runs": " ".join(runs["run_id"])}
         return {**first, **counts, "holes": holes(runs), "seeds": seeds_text(runs)}
 
     def bases(self) -> dict[tuple[str, str], str]:
@@ -107,7 +116,8 @@ class Evidence:
 def read(database: Frames, study: str, *, profile: str | None = None, selection: str = "last") -> Evidence:
     """The evidence of one study. Raises StudyError when the database does not know the study."""
     question = _question(database, study, profile)
-    runs = _with_cells(database.runs(study))
+    configurations = _by_run(database.configurations(study, profile=profile))
+    runs = _with_cells(database.runs(study, profile=profile), configurations)
     done = runs[runs["state"] == "done"]
     return Evidence(
         study,
@@ -115,9 +125,10 @@ def read(database: Frames, study: str, *, profile: str | None = None, selection:
         profile,
         selection,
         runs,
-        _of_runs(database.measurements(study, selection=selection), done),
-        _of_runs(database.curves(study), done),
-        _of_spectra(database.spectra(study), done, selection),
+        configurations,
+        _of_runs(database.measurements(study, selection=selection, profile=profile), done),
+        _of_runs(database.curves(study, profile=profile), done),
+        _of_spectra(database.spectra(study, profile=profile), done, selection),
     )
 
 
@@ -146,24 +157,32 @@ def _question(database: Frames, study: str, profile: str | None) -> str:
     return question if isinstance(question, str) else ""
 
 
-def _with_cells(runs: pd.DataFrame) -> pd.DataFrame:
+def _by_run(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    rows = [{str(path): value for path, value in row.items()} for row in frame.to_dict("records")]
+    return {str(row.pop("run_id")): {path: value for path, value in row.items() if value is not None} for row in rows}
+
+
+def _with_cells(runs: pd.DataFrame, configurations: dict[str, dict[str, Any]]) -> pd.DataFrame:
     runs = runs.reset_index(drop=True).copy()
     for column in ("cause", "message"):
         runs[column] = runs.get(column)
     runs["regularizer"] = runs["regularizer"].fillna("none")
     runs["miner"] = runs["miner"].fillna("none")
-    runs["setting"] = [_setting(run) for run in runs.to_dict("records")]
+    runs["setting"] = _settings(runs, configurations)
     runs["method"] = _told_apart(runs)
     numbers = runs.groupby(CELL, sort=False).ngroup() if len(runs) else pd.Series(dtype=int)
     runs["cell"] = [f"cell-{number + 1}" for number in numbers]
     return runs
 
 
-def _setting(run: dict[Any, Any]) -> str:
-    """`glyphs, convnet` or `CUB200-2011, resnet50-128` where the dimension is known."""
-    dimension = run.get("backbone.embedding_dim")
-    known = isinstance(dimension, int | float) and np.isfinite(dimension)
-    return f"{dataset_title(str(run['dataset']))}, {run['backbone']}" + (f"-{dimension:.0f}" if known else "")
+def _settings(runs: pd.DataFrame, configurations: dict[str, dict[str, Any]]) -> list[str]:
+    """`CUB200-2011, resnet50-128`; without the dimension where a study varies it, for then it belongs to the method."""
+    keys = [(str(run["dataset"]), str(run["backbone"])) for run in runs.to_dict("records")]
+    dimensions: dict[tuple[str, str], set[Any]] = {}
+    for key, run_id in zip(keys, runs["run_id"], strict=True):
+        dimensions.setdefault(key, set()).add(configurations.get(run_id, {}).get("backbone.embedding_dim"))
+    only = {key: next(iter(found)) if len(found) == 1 else None for key, found in dimensions.items()}
+    return [f"{dataset_title(key[0])}, {key[1]}" + (f"-{only[key]}" if only[key] else "") for key in keys]
 
 
 def _told_apart(runs: pd.DataFrame) -> pd.Series:

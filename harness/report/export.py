@@ -95,8 +95,9 @@ def inline_svg(drawing: Drawing, text: str) -> str:
     width = re.search(r'<svg[^>]*\bwidth="([\d.]+)pt"', text)
     points = float(width.group(1)) if width else 600.0
     label = html.escape(drawing.alt, quote=True)
-    # 1 pt is 4/3 px: the drawing never grows beyond the size at which its text was set.
-    style = f'style="max-width: {points * 4 / 3:.0f}px; min-width: {min(points, 620) * 0.95:.0f}px"'
+    # 1 pt is 4/3 px: the drawing never grows beyond the size at which its text was set, and on a phone it scrolls
+    # rather than shrink to less than three quarters, 9 px.
+    style = f'style="max-width: {points * 4 / 3:.0f}px; min-width: {points:.0f}px"'
     head, rest = text.split(">", 1)
     head = re.sub(r'\s(?:width|height|version|xmlns(?::\w+)?)="[^"]*"', "", head)
     rest = rest.replace("xlink:href", "href")

@@ -66,6 +66,8 @@ _SETTINGS = {
     "svg.fonttype": "path",
     "svg.hashsalt": "harness",
     "pdf.fonttype": 42,
+    "patch.edgecolor": "none",
+    "patch.linewidth": 0.0,
 }
 
 

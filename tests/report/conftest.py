@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.specs import KINDS
+
 METRICS = (
     "recall_at_1",
     "recall_at_2",
@@ -44,22 +46,27 @@ class FakeDatabase:
     def studies(self):
         return self._studies
 
-    def runs(self, study):
+    def runs(self, study, *, profile=None):
         return self._runs
 
-    def measurements(self, study, selection):
+    def configurations(self, study, *, profile=None):
+        axes = [name for name in self._runs if "." in name or name in (*KINDS, "seed")]
+        return self._runs[["run_id", *axes]].assign(**{"backbone.embedding_dim": 64})
+
+    def measurements(self, study, *, selection, profile=None):
         return self._measurements[self._measurements["selection"] == selection]
 
-    def curves(self, study):
+    def curves(self, study, *, profile=None):
         return self._curves
 
-    def spectra(self, study):
+    def spectra(self, study, *, profile=None):
         return self._spectra
 
 
 def method_name(objective, miner, regularizer, beta):
-    name = objective if beta is None else f"{objective} beta={beta}"
-    return " + ".join([name, *(part for part in (miner, regularizer) if part != "none")])
+    name = objective if beta is None else f"{objective} (beta={beta})"
+    name = name if regularizer == "none" else f"{regularizer} {name}"
+    return name if miner == "none" else f"{name} + {miner}"
 
 
 def make_database(
@@ -110,7 +117,7 @@ def make_database(
                 spectra.append((run_id, method, "train", "last", epochs, list(values / values.sum())))
                 spectra.append((run_id, method, "train", "best_test", epochs, list(values / values.sum())))
     return FakeDatabase(
-        pd.DataFrame({"study": [study], "profile": [None], "question": [question]}),
+        pd.DataFrame({"study": [study], "profile": [None], "question": [question], "about": [{}]}),
         pd.DataFrame(runs),
         pd.DataFrame(measurements, columns=["run_id", "split", "metric", "selection", "epoch", "value", "method"]),
         pd.DataFrame(curves, columns=["run_id", "method", "split", "metric", "epoch", "value"]),

@@ -43,7 +43,6 @@ class Page(HTMLParser):
 @pytest.fixture(scope="session")
 def folder(database, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
-    (out / "notes.txt").write_text("mine")
     write_report(database, "fair_comparison", out=out)
     return out
 
@@ -107,7 +106,7 @@ def test_the_mean_of_a_cell_with_a_hole_is_over_the_other_seeds(database, number
     row = next(
         r for r in numbers["analyses"]["leaderboard"]["tables"]["leaderboard_1"] if r["method"] == "triplet + random"
     )
-    frame = database.measurements("fair_comparison", "last")
+    frame = database.measurements("fair_comparison", selection="last")
     values = frame.query("metric == 'recall_at_1' and split == 'test' and method == 'triplet + random'")["value"]
     assert row["recall_at_1_n"] == len(values) == 2
     assert row["recall_at_1_mean"] == pytest.approx(values.mean())
@@ -135,15 +134,15 @@ def test_the_selection_rule_changes_the_numbers_and_is_named(database, tmp_path,
 
 def test_gains_are_the_mean_of_differences_seed_by_seed(database, numbers):
     rows = numbers["analyses"]["regularizers"]["tables"]["regularizers"]
-    row = next(r for r in rows if r["method"].startswith("contrastive") and r["metric"] == "recall_at_1")
+    row = next(r for r in rows if r["method"].startswith("rho contrastive") and r["metric"] == "recall_at_1")
     assert row["base"] == "contrastive + distance_weighted"
     frame = (
-        database.measurements("x", "last")
+        database.measurements("x", selection="last")
         .query("metric == 'recall_at_1'")
         .merge(database.runs("x")[["run_id", "seed"]])
     )
     values = frame.pivot_table(index="seed", columns="method", values="value")
-    difference = values["contrastive + distance_weighted + rho"] - values["contrastive + distance_weighted"]
+    difference = values["rho contrastive + distance_weighted"] - values["contrastive + distance_weighted"]
     assert row["gain"] == pytest.approx(difference.mean())
     assert row["sd"] == pytest.approx(difference.std())
 
@@ -151,14 +150,14 @@ def test_gains_are_the_mean_of_differences_seed_by_seed(database, numbers):
 def test_our_methods_stand_beside_their_published_names(numbers):
     rows = numbers["analyses"]["saturation"]["tables"]["saturation_methods"]
     named = {row["method"]: row["published"] for row in rows}
-    assert named["margin beta=1.2 + distance_weighted"] == "Margin (D, beta=1.2)"
+    assert named["margin (beta=1.2) + distance_weighted"] == "Margin (D, beta=1.2)"
     assert named["triplet + semihard"] == "Triplet (S)"
     assert all(row["cub200_not_comparable"] for row in rows)
 
 
 def test_the_model_behind_the_study_is_found_again(numbers):
     rows = numbers["analyses"]["density"]["tables"]["density_correlations"]
-    row = next(r for r in rows if (r["source"], r["property"], r["methods"]) == ("glyphs, convnet", "rho", "plain"))
+    row = next(r for r in rows if (r["source"], r["property"], r["methods"]) == ("glyphs, convnet-64", "rho", "plain"))
     assert row["pearson"] < -0.5
     assert row["pearson_high"] < 0
 
@@ -180,12 +179,15 @@ def test_latex_tables_are_booktabs_with_balanced_columns(folder):
     assert r"$\pm$" in text
 
 
-def test_writing_again_gives_the_same_bytes_and_touches_nothing_else(database, folder):
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    write_report(database, "fair_comparison", out=folder)
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-    assert (folder / "notes.txt").read_text() == "mine"
-    assert sorted(path.name for path in folder.iterdir()) == ["figures", "index.html", "notes.txt", "tables"]
+def test_writing_again_gives_the_same_bytes_and_touches_nothing_else(database, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    some = ["leaderboard", "metric_correlation", "regularizers"]
+    write_report(database, "fair_comparison", out=tmp_path, analyses=some)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    write_report(database, "fair_comparison", out=tmp_path, analyses=some)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "index.html", "notes.txt", "tables"]
 
 
 def test_a_report_that_breaks_off_leaves_the_old_one(database, tmp_path, monkeypatch):
@@ -220,7 +222,7 @@ def test_selections_and_analyses_that_are_not_known_are_refused(database, tmp_pa
 
 def test_the_study_itself_may_choose_its_analyses_and_selection(make, tmp_path):
     database = make(seeds=2)
-    database._studies["report"] = [json.dumps({"analyses": ["cost"], "selection": "best_test"})]
+    database._studies["about"] = [{"analyses": ["cost"], "selection": "best_test"}]
     numbers = report_json(database, "fair_comparison")
     assert list(numbers["analyses"]) == ["cost"]
     assert numbers["selection"] == "best_test"
@@ -229,7 +231,8 @@ def test_the_study_itself_may_choose_its_analyses_and_selection(make, tmp_path):
 def test_names_from_outside_are_text_and_never_markup(make, tmp_path):
     grid = [(f"evil:{HOSTILE}", "none", "none", None), ("=1+1|x", "none", "none", None)]
     database = make(study=HOSTILE, question=HOSTILE, grid=grid, holes={(1, 0): ("failed", "exception", HOSTILE)})
-    path = write_report(database, HOSTILE, out=tmp_path)
+    some = ["leaderboard", "saturation", "convergence", "cost"]
+    path = write_report(database, HOSTILE, out=tmp_path, analyses=some)
     text = path.read_text()
     assert HOSTILE not in text
     assert Page(path).tags.count("script") == 1
@@ -255,11 +258,21 @@ def test_a_study_without_any_run_is_a_page_too(make, tmp_path):
     assert "No run has a result yet" in write_report(database, "fair_comparison", out=tmp_path).read_text()
 
 
-@pytest.mark.parametrize("missing", ["_curves", "_spectra", "_measurements"])
-def test_what_was_not_measured_is_left_out_and_nothing_breaks(make, tmp_path, missing):
+@pytest.mark.parametrize(
+    ("missing", "text"),
+    [
+        ("_curves", "No run has a curve"),
+        ("_spectra", "No run has a spectrum"),
+        ("_measurements", "No run has a result yet"),
+    ],
+)
+def test_what_was_not_measured_is_left_out_and_said(make, tmp_path, missing, text):
     database = make(seeds=1)
     setattr(database, missing, getattr(database, missing).iloc[:0])
-    assert write_report(database, "fair_comparison", out=tmp_path).is_file()
+    rest = [name for name in ORDER if name not in ("convergence", "spectra")]
+    some = {"_curves": ["convergence"], "_spectra": ["spectra"]}.get(missing, rest)
+    page = write_report(database, "fair_comparison", out=tmp_path, analyses=some).read_text()
+    assert text in page
 
 
 def test_one_method_with_one_seed_makes_a_report_without_intervals(make, tmp_path):
@@ -272,8 +285,8 @@ def test_one_method_with_one_seed_makes_a_report_without_intervals(make, tmp_pat
 def test_data_sets_are_kept_apart(make):
     numbers = report_json(make(seeds=2, datasets=("glyphs", "omniglot")), "fair_comparison", analyses=["leaderboard"])
     tables = numbers["analyses"]["leaderboard"]["tables"]
-    assert {row["setting"] for row in tables["leaderboard_1"]} == {"glyphs, convnet"}
-    assert {row["setting"] for row in tables["leaderboard_2"]} == {"Omniglot, convnet"}
+    assert {row["setting"] for row in tables["leaderboard_1"]} == {"glyphs, convnet-64"}
+    assert {row["setting"] for row in tables["leaderboard_2"]} == {"Omniglot, convnet-64"}
     assert all(row["recall_at_1_n"] == 2 for rows in tables.values() for row in rows)
 
 

@@ -49,7 +49,16 @@ def methods(evidence: Evidence) -> pd.DataFrame:
             own = {name: cell[name] for name in ("setting", "method", "objective", "regularizer", "cell")}
             half = np.nan if mean.half_width is None else mean.half_width
             sd = np.nan if mean.sd is None else mean.sd
-            rows.append({**own, "mean": mean.mean, "sd": sd, "half_width": half, "n": mean.n, **_published(cell)})
+            rows.append(
+                {
+                    **own,
+                    "mean": mean.mean,
+                    "sd": sd,
+                    "half_width": half,
+                    "n": mean.n,
+                    **_published(evidence.configurations[cell["run_id"]]),
+                }
+            )
     frame = pd.DataFrame(rows)
     if frame.empty:
         return frame
@@ -57,7 +66,7 @@ def methods(evidence: Evidence) -> pd.DataFrame:
     return frame.assign(order=order).sort_values(["order", "mean"], ascending=[True, False]).drop(columns="order")
 
 
-def _published(run: dict[Any, Any]) -> dict[str, Any]:
+def _published(run: dict[str, Any]) -> dict[str, Any]:
     method = published.method_of(run)
     found: dict[str, Any] = {"published": method.name if method else "", "paper": method.paper if method else ""}
     for dataset in published.DATASETS:

@@ -43,5 +43,5 @@ def multiples(curves: pd.DataFrame, x: str, y: str, scale: float = 1.0) -> tuple
 
 def _variant(method: str, objective: str) -> str:
     """What tells a method from others of its objective: `margin beta=0.6 + rho` becomes `beta=0.6 + rho`."""
-    text = method.removeprefix(objective).lstrip(" +,/") or method
+    text = " ".join(method.replace(objective, "", 1).split()).strip(" +") or method
     return text if len(text) <= 40 else text[:39] + "…"

@@ -8,10 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from harness.report.names import STATISTICS, metric, number
 from harness.report.statistics import least_squares
-from harness.report.style import INK, MUTED, PLAIN, REGULARIZED, limits, panels, role_color, tip
+from harness.report.style import INK, MUTED, PAPER, PLAIN, REGULARIZED, limits, panels, role_color, tip
+
+HALO = [withStroke(linewidth=2.5, foreground=PAPER)]
+"""Keeps a label readable where lines pass behind it."""
 
 
 def property_grid(clouds: dict[str, pd.DataFrame], told: dict[tuple[str, str], str]) -> Figure:
@@ -62,7 +66,7 @@ def _scatter(axis: Any, cloud: pd.DataFrame, name: str, own: bool) -> None:
             "",
             (end[name], end["recall_at_1"] * 100),
             (start[name], start["recall_at_1"] * 100),
-            arrowprops={"arrowstyle": "->", "color": MUTED, "linewidth": 0.7, "shrinkA": 3, "shrinkB": 3},
+            arrowprops={"arrowstyle": "->", "color": MUTED, "linewidth": 0.7, "alpha": 0.7, "shrinkA": 3, "shrinkB": 3},
         )
     line = least_squares(*_plain_pairs(cloud, name))
     if line:
@@ -102,6 +106,7 @@ def _place_labels(axis: Any, cloud: pd.DataFrame) -> None:
                     ha=ha,
                     va=va,
                     fontsize=7.5,
+                    path_effects=HALO,
                     arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5} if radius > 12 else None,
                 )
                 box = text.get_window_extent(renderer)
