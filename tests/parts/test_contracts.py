@@ -180,3 +180,42 @@ def test_miners_work_in_any_dimension_and_half_precision(name, dim):
     embeddings, labels = balanced_batch(classes=8, dim=dim)
     for cast in (torch.float64, torch.float16):
         assert len(drawn_by(name, embeddings.to(cast), labels).anchor) > len(labels) / math.e
+
+
+@pytest.fixture
+def accelerator():
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    return torch.device("cuda")
+
+
+@pytest.mark.parametrize("name", OBJECTIVES.names())
+def test_objectives_agree_on_gpu_and_cpu_without_making_the_host_wait(name, accelerator):
+    part, (embeddings, labels) = objective(name), balanced_batch(classes=3, dim=5)
+    for tuples in inputs_of(part, embeddings, labels):
+        loss, gradient, _ = loss_and_gradients(part, embeddings, labels, tuples)
+        there = [embeddings.to(accelerator), labels.to(accelerator)]
+        there.append(None if tuples is None else Triplets(*(row.to(accelerator) for row in tuples)))
+        copy = objective(name).to(accelerator)
+        loss_and_gradients(copy, *there)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            loss_there, gradient_there, _ = loss_and_gradients(copy, *there)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        torch.testing.assert_close(loss_there.cpu(), loss, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(gradient_there.cpu(), gradient, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MINERS.names())
+def test_miners_on_a_gpu_do_not_make_the_host_wait(name, accelerator):
+    embeddings, labels = (one.to(accelerator) for one in balanced_batch(classes=6, dim=8))
+    labels[0] = 99
+    miner, generator = build("miner", name), torch.Generator(accelerator).manual_seed(0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        mined = miner(embeddings, labels, generator)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(mined.anchor) == len(labels)
+    assert present(mined).sum() > 0
