@@ -34,11 +34,16 @@ def collect(url: str | Path, results_dir: Path | str, run_ids: Iterable[str] | N
     A folder that is damaged is named in a warning and left out. Where nothing is new, nothing is opened for writing.
     """
     asked = None if run_ids is None else list(run_ids)
-    folders = run_folders(results_dir) if asked is None else (RunFolder(results_dir, run_id) for run_id in asked)
     collected = 0
-    for batch in _batches(_news(folders, _known(url, asked))):
-        with told_by_database(url), open_engine(url, write=True).begin() as connection:
-            collected += _apply(connection, batch)
+    while asked is None or asked:
+        folders = run_folders(results_dir) if asked is None else (RunFolder(results_dir, run_id) for run_id in asked)
+        asked_again: list[str] = []
+        for batch in _batches(_news(folders, _known(url, asked))):
+            with told_by_database(url), open_engine(url, write=True).begin() as connection:
+                new, outdated = _apply(connection, batch)
+            collected += new
+            asked_again += outdated
+        asked = asked_again
     return collected
 
 
@@ -84,7 +89,7 @@ def rebuild(url: str | Path, results_dir: Path | str) -> int:
         back_up(engine, "rebuild")
         with engine.begin() as connection:
             _forget(connection)
-            return sum(_apply(connection, batch) for batch in _batches(_news(folders, {})))
+            return sum(_apply(connection, batch)[0] for batch in _batches(_news(folders, {})))
 
 
 def export(
@@ -126,23 +131,32 @@ def _batches(found: Iterable[Found]) -> Iterator[list[Found]]:
         yield batch
 
 
-def _apply(connection: Connection, batch: Sequence[Found]) -> int:
-    """Makes the rows of these runs say what was found; gives the number of runs whose result is new to the database."""
+def _apply(connection: Connection, batch: Sequence[Found]) -> tuple[int, list[str]]:
+    """Makes the rows of these runs say what was found.
+
+    Gives the number of results that are new to the database, and the runs that were left alone because somebody else
+    has written them since we looked: theirs may be the later look.
+    """
     runs, ids = schema.runs, [found.run_id for found in batch]
-    query = select(runs.c.run_id, runs.c.result_digest).where(runs.c.run_id.in_(ids))
-    digests = {row.run_id: row.result_digest for row in connection.execute(query)}
-    _insert(connection, runs, [found.run for found in batch if found.run_id not in digests])
+    query = select(runs.c.run_id, runs.c.result_digest, runs.c.folder_stamp).where(runs.c.run_id.in_(ids))
+    there = {row.run_id: row for row in connection.execute(query)}
+    outdated = [
+        id for id, found in zip(ids, batch, strict=True) if id in there and there[id].folder_stamp != found.before
+    ]
+    batch = [found for found in batch if found.run_id not in outdated]
+    _insert(connection, runs, [found.run for found in batch if found.run_id not in there])
     for found in batch:
-        if found.run_id in digests:
+        if found.run_id in there:
             connection.execute(runs.update().where(runs.c.run_id == found.run_id).values(found.run))
-    _replace(connection, [schema.attempts], ids, {"attempts": [row for found in batch for row in found.attempts]})
+    attempts = [row for found in batch for row in found.attempts]
+    _replace(connection, [schema.attempts], [found.run_id for found in batch], {"attempts": attempts})
     fresh = [found for found in batch if found.result is not None]
     by_table: dict[str, list[Row]] = {}
     for found in fresh:
         for name, rows in (found.result or {}).items():
             by_table.setdefault(name, []).extend(rows)
     _replace(connection, schema.OF_A_RESULT, [found.run_id for found in fresh], by_table)
-    return sum(bool(found.result) and digests.get(found.run_id) != found.run["result_digest"] for found in fresh)
+    return sum(bool(found.result) for found in fresh), outdated
 
 
 def _replace(

@@ -35,6 +35,7 @@ class Found:
     run: Row
     attempts: list[Row]
     result: dict[str, list[Row]] | None  # name of the table -> rows; None leaves what the database has
+    before: str | None  # the stamp that the database had when we looked
 
     @property
     def run_id(self) -> str:
@@ -60,17 +61,18 @@ def look(folder: RunFolder, known: Known | None) -> Found | None:
 def _read(folder: RunFolder, known: Known | None, stamp: str, ended: bool) -> Found | None:
     spec = folder.read_spec()
     attempts = _attempt_rows(folder)
+    before = known.stamp if known else None
     if ended:
         text = _bytes(folder.result_path)
         result = parse_result(text, folder.result_path, folder.run_id)
         digest = digest_of(text)
         run = {**run_row(spec), **_ended(result), "result_digest": digest, "folder_stamp": stamp}
         rows = _result_rows(result, folder.result_path)
-        return Found(run, attempts, None if known and known.digest == digest else rows)
+        return Found(run, attempts, None if known and known.digest == digest else rows, before)
     if known and known.state == "done":
         # A result that was collected outlives the loss of its file; only `rebuild` forgets it.
-        return Found({"run_id": folder.run_id, "folder_stamp": stamp}, attempts, None)
-    return Found({**run_row(spec), "state": folder.state(), "folder_stamp": stamp}, attempts, {})
+        return Found({"run_id": folder.run_id, "folder_stamp": stamp}, attempts, None, before)
+    return Found({**run_row(spec), "state": folder.state(), "folder_stamp": stamp}, attempts, {}, before)
 
 
 def run_row(spec: RunSpec) -> Row:

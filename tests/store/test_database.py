@@ -358,3 +358,28 @@ def test_the_store_works_without_torch():
 
     done = subprocess.run([os.sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_collector_that_looked_earlier_does_not_undo_one_that_looked_later(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/harness.db"
+    spec = make_spec()
+    folder = RunFolder(tmp_path, spec.run_id)
+    record_study(url, "s", None, [spec])
+    folder.write_spec(spec)
+    lease = folder.take()
+    import harness.store.database as database
+
+    real = database._batches
+
+    def overtaken(found):
+        for batch in real(found):
+            assert [each.run["state"] for each in batch] == ["running"]
+            monkeypatch.undo()
+            folder.publish(make_result(spec), lease)
+            assert collect(url, tmp_path) == 1
+            yield batch
+
+    monkeypatch.setattr(database, "_batches", overtaken)
+    collect(url, tmp_path)
+    assert rows(url, "select state from runs") == [("done",)]
+    assert rows(url, "select count(*) from measurements") == [(3,)]
