@@ -48,7 +48,7 @@ def merged(parts: Iterable[Measured]) -> Measured:
 
 def classes_of(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Labels [N] -> the labels that occur [C], ascending; the place of each sample's label there [N]; counts [C]."""
-    classes, index, counts = torch.unique(labels, return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
+    classes, index, counts = torch.unique(labels, return_inverse=True, return_counts=True)
     return classes, index, counts
 
 

@@ -29,10 +29,12 @@ class RankBlock:
     ranks: Tensor
 
 
-def full_ranks(embeddings: Tensor, labels: Tensor, block: int = BLOCK) -> Iterator[RankBlock]:
-    """Ranks of all positives of all queries that have one: embeddings [N, D], labels [N].
+def full_ranks(
+    embeddings: Tensor, labels: Tensor, block: int = BLOCK, queries: Tensor | None = None
+) -> Iterator[RankBlock]:
+    """Ranks of all positives of all queries that have one, or of those in the mask `queries` [N].
 
-    Sorts whole rows of the distance matrix, in blocks of `block` distances. The last block of every class size may be
+    Embeddings [N, D], labels [N]. Sorts whole rows of the distance matrix, in blocks of `block` distances. The last block of every class size may be
     small.
     """
     embeddings = scaled(embeddings)
@@ -41,11 +43,11 @@ def full_ranks(embeddings: Tensor, labels: Tensor, block: int = BLOCK) -> Iterat
     # Memory that is used again and again: fresh pages for every block would cost more than the products.
     distances, ordered = embeddings.new_empty(2, rows, len(embeddings))
     for members in classes_by_size(labels):
-        for queries, positives in rectangles(members, rows):
+        for chosen, positives in rectangles(members, rows, queries):
             # Half the squared distance without the query's own norm, which is the same for its whole row.
-            strip = distances[: len(queries)]
-            torch.addmm(half, embeddings[queries], embeddings.T, alpha=-1, out=strip)
-            yield RankBlock(queries, ranks_in_rows(strip, queries, positives, ordered[: len(queries)]))
+            strip = distances[: len(chosen)]
+            torch.addmm(half, embeddings[chosen], embeddings.T, alpha=-1, out=strip)
+            yield RankBlock(chosen, ranks_in_rows(strip, chosen, positives, ordered[: len(chosen)]))
 
 
 def scaled(embeddings: Tensor) -> Tensor:
@@ -65,12 +67,15 @@ def classes_by_size(labels: Tensor) -> Iterator[Tensor]:
             yield by_class[first[:, None] + torch.arange(size, device=labels.device)]
 
 
-def rectangles(members: Tensor, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Queries [b], b <= rows, with the positions [b, f - 1] of their positives: members [classes, f]."""
+def rectangles(members: Tensor, rows: int, queries: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Queries [b], b <= rows, with the positions [b, f - 1] of their positives: members [classes, f], mask [N]."""
     size = members.shape[1]
     others = torch.arange(size - 1, device=members.device)
-    for start in range(0, members.numel(), rows):
-        number = torch.arange(start, min(start + rows, members.numel()), device=members.device)
+    numbers = torch.arange(members.numel(), device=members.device)
+    if queries is not None:
+        numbers = numbers[queries[members.flatten()]]
+    for start in range(0, len(numbers), rows):
+        number = numbers[start : start + rows]
         of_class, place = number // size, number % size
         # The others of a class are all its places but the query's own.
         positives = members[of_class[:, None], others + (others >= place[:, None])]

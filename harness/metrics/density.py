@@ -32,7 +32,7 @@ class Density:
     names = ("pi_intra", "pi_inter", "density", "alignment", "uniformity")
     revision = 1
 
-    def __init__(self, *, uniformity_rows: int = 20_000) -> None:
+    def __init__(self, *, uniformity_rows: int = 10_000) -> None:
         self.uniformity_rows = uniformity_rows
 
     def __call__(self, embeddings: Tensor, labels: Tensor, seed: int) -> Measured:

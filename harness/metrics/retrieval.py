@@ -12,6 +12,7 @@ from torch import Tensor
 from harness.errors import DataError
 from harness.geometry import normalized
 from harness.measured import Measured, checked, classes_of
+from harness.metrics._neighbors import near_ranks
 from harness.metrics._ranks import RankBlock, full_ranks
 from harness.registry import METRICS
 
@@ -35,6 +36,7 @@ class Retrieval:
     map_at_c is as published: the class size counts the query itself, so that a perfect ranking scores R / f, not 1.
     The published code divides map_at_1000 and map by f, too; ours score 1 for a perfect ranking. `both_divisors` adds
     map_at_c_corrected (divisor R), map_at_1000_published and map_published (divisor f).
+    map needs the whole ranking and is given for sets of at most `full_ranking_up_to` samples.
     A sample that is the only one of its class has no positive: it is no query (the published code counts it as a
     miss) and is counted in queries_excluded, but stays in the rankings of the others.
     """
@@ -47,10 +49,12 @@ class Retrieval:
         k: list[AtLeastOne] = [1, 2, 4, 8],  # noqa: B006 - the signature is the schema; never changed
         distance: Literal["euclidean", "cosine"] = "euclidean",
         both_divisors: bool = False,
+        full_ranking_up_to: int = 10_000,
     ) -> None:
         self.k = sorted(set(k) | {1})
         self.distance = distance
         self.both_divisors = both_divisors
+        self.full_ranking_up_to = full_ranking_up_to
         extra = ("map_at_c_corrected", "map_at_1000_published", "map_published") if both_divisors else ()
         recalls = tuple(f"recall_at_{k}" for k in self.k)
         self._means = (*recalls, "r_precision", "map_at_r", "map_at_c", "map_at_1000", "map", *extra)
@@ -62,9 +66,11 @@ class Retrieval:
         if self.distance == "cosine":
             embeddings = normalized(embeddings)
         scores = torch.full((len(self._means), len(labels)), torch.nan, dtype=torch.float64, device=labels.device)
-        for block in full_ranks(embeddings, labels):
+        whole = len(labels) <= self.full_ranking_up_to
+        blocks = full_ranks(embeddings, labels) if whole else near_ranks(embeddings, labels, max(1000, *self.k))
+        for block in blocks:
             scores[:, block.queries] = torch.stack(list(self._scores(block)))
-        return self._summary(scores, labels)
+        return self._summary(scores, labels, whole)
 
     def _scores(self, block: RankBlock) -> Iterator[Tensor]:
         """One value a query, [b] each, in the order of the names."""
@@ -88,11 +94,13 @@ class Retrieval:
             yield at_1000 / published
             yield at_all / published
 
-    def _summary(self, scores: Tensor, labels: Tensor) -> Measured:
+    def _summary(self, scores: Tensor, labels: Tensor, whole: bool) -> Measured:
         queries = ~scores[0].isnan()
         if not bool(queries.any()):
             raise DataError("retrieval needs a class with two samples; every class has only one")
         means = dict(zip(self._means, scores[:, queries].mean(1).tolist(), strict=True))
+        if not whole:
+            means = {name: value for name, value in means.items() if name not in ("map", "map_published")}
         kept = {name: scores[self._means.index(name)] for name in ("recall_at_1", "map_at_r")}
         return Measured(
             means | {"queries_excluded": float((~queries).sum())},

@@ -1,0 +1,67 @@
+"""The nearest neighbors found so far of many queries, in little memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from harness.metrics._ranks import ordered_bits
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+NOTHING = np.int64(0x7FFFFFFF << 32)
+"""A key behind all others; its index is 0, so that looking it up does no harm."""
+
+
+class Candidates:
+    """For each of N queries up to `room` neighbors: integers made of the distance and, below it, the sample's index.
+
+    What is closer than the query's threshold is offered to `keep`. When a query has no room left, all but its `depth`
+    nearest are forgotten and its threshold sinks to the farthest of them, so that nothing is lost that could be one
+    of the `depth` nearest. `found` [N] counts what is there; more than `room` means that something was lost after all.
+    """
+
+    def __init__(self, thresholds: Array, depth: int, room: int) -> None:
+        self.thresholds, self.depth, self.room = thresholds, depth, room
+        self.keys = np.empty(len(thresholds) * room, dtype=np.int64)
+        self.found = np.zeros(len(thresholds), dtype=np.int64)
+
+    def keep(self, query: Array, index: Array, distance: Array) -> None:
+        """Adds candidates: queries, ascending, indices of neighbors and distances; [n] each."""
+        if len(query) == 0:
+            return
+        first = int(query[0])
+        counts = np.bincount(query - first)
+        queries = slice(first, first + len(counts))
+        if (self.found[queries] + counts).max() > self.room:
+            self.forget(first + np.flatnonzero(self.found[queries] + counts > self.room))
+        # The place behind those of the same query that are there already or come before it in this call.
+        start = self.found[queries] - (np.cumsum(counts) - counts)
+        column = np.arange(len(query)) + start[query - first]
+        key = ordered_bits(distance) << 32 | index
+        self.found[queries] += counts
+        if self.found[queries].max() > self.room:
+            fits = column < self.room
+            query, column, key = query[fits], column[fits], key[fits]
+        self.keys[query * self.room + column] = key
+
+    def forget(self, queries: Array) -> None:
+        """Forgets all but the `depth` nearest of these queries [q], and lowers their thresholds to the last of them."""
+        queries = queries[(self.found[queries] > self.depth) & (self.found[queries] <= self.room)]
+        if len(queries) == 0:
+            return
+        keys = self.sorted(queries)
+        self.keys.reshape(-1, self.room)[queries, : self.depth] = keys[:, : self.depth]
+        self.found[queries] = self.depth
+        bits = (keys[:, self.depth - 1] >> 32).astype(np.int32)
+        self.thresholds[queries] = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(np.float32)
+
+    def sorted(self, queries: Array) -> Array:
+        """Keys of these queries [q], ascending, in rows filled up with `NOTHING`; -> int64 [q, at most room]."""
+        found = self.found[queries]
+        width = min(int(found.max(initial=0)), self.room)
+        keys = self.keys.reshape(-1, self.room)[queries, :width]
+        keys[np.arange(width) >= found[:, None]] = NOTHING
+        keys.sort(axis=1)
+        return keys

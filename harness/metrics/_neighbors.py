@@ -1,0 +1,222 @@
+"""Exact ranks of the positives that are among the nearest neighbors of each query, for sets too large to sort whole rows.
+
+Every distance is computed once, in tiles that stay in the cache and serve both of its samples. What a tile leaves behind
+are the few candidates that beat a threshold of their query. The threshold comes from a random sample of all samples: it
+is chosen so that probably a few more than the wanted number of neighbors pass, or so that the farthest positive does.
+Whether enough did pass is counted, and a query that had bad luck is ranked again by `full_ranks`; so the answer is exact
+and does not depend on the sample.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.metrics._candidates import Array, Candidates
+from harness.metrics._ranks import BLOCK, RankBlock, classes_by_size, full_ranks, rectangles, scaled
+
+Item = TypeVar("Item")
+
+FAR = torch.iinfo(torch.int64).max
+"""The rank of a positive that is not among the wanted neighbors."""
+
+TILE = 1024
+"""Rows and columns of a tile: 4 MiB of distances."""
+
+MEMORY = 1 << 30
+"""Bytes that candidates may take; sets that need more are ranked by `full_ranks`."""
+
+
+def near_ranks(embeddings: Tensor, labels: Tensor, depth: int) -> Iterator[RankBlock]:
+    """Ranks of the positives of all queries that have one: embeddings [N, D], labels [N].
+
+    Right up to rank max(depth, size of the largest class); beyond, a positive may have the rank `FAR`.
+    """
+    plan = planned(embeddings, labels, depth)
+    if plan is None:
+        yield from full_ranks(embeddings, labels)
+        return
+    search = Search(scaled(embeddings), labels, plan)
+    search.run()
+    unlucky = torch.zeros(len(labels), dtype=torch.bool)
+    for block, complete in search.blocks():
+        unlucky[block.queries[~complete]] = True
+        yield RankBlock(block.queries[complete], block.ranks[complete])
+    yield from full_ranks(embeddings, labels, queries=unlucky)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many neighbors are wanted and have room, and which place in a sample of what size is the first threshold."""
+
+    depth: int
+    room: int
+    sample: int
+    place: int
+
+
+def planned(embeddings: Tensor, labels: Tensor, depth: int) -> Plan | None:
+    """None where sorting whole rows is better: other devices and types, small sets, deep rankings, too little memory."""
+    number = len(labels)
+    depth = max(depth, *(members.shape[1] for members in classes_by_size(labels)), 1)
+    # Beside what is wanted, room for what two tiles are expected to bring, so that few queries ever lack it.
+    room = depth + 2 * math.ceil(depth * TILE / number) + 64
+    sample = TILE * min(8, round(number / 8 / TILE))
+    if embeddings.device.type != "cpu" or embeddings.dtype != torch.float32:
+        return None
+    if sample == 0 or room > number / 4 or room * number * 8 > MEMORY:
+        return None
+    # About `expected` of the wanted neighbors are in the sample, with a variance of as much; with 2.5 standard
+    # deviations more, one query in 160 is unlucky.
+    expected = depth * sample / number
+    return Plan(depth, room, sample, math.ceil(expected + 2.5 * math.sqrt(expected)) + 1)
+
+
+class Search:
+    """One pass over all pairs of samples, which are taken in random order. A position is a place in that order."""
+
+    def __init__(self, embeddings: Tensor, labels: Tensor, plan: Plan) -> None:
+        self.embeddings, self.labels, self.plan = embeddings, labels, plan
+        self.order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+        half = embeddings.square().sum(1) / 2
+        self.half = half[self.order]
+        self.thresholds = farthest_positives(embeddings, half, labels)[self.order]
+        self.candidates = Candidates(self.thresholds.numpy(), plan.depth, plan.room)
+        self.indices = self.order.numpy()
+        self.position = torch.empty_like(self.order)
+        self.position[self.order] = torch.arange(len(self.order))
+        self.memory = Memory()
+        self.writing = threading.Lock()
+
+    def run(self) -> None:
+        """Compares all with the sample, which sets the thresholds, and then the others among themselves."""
+        number, sample, height = len(self.labels), self.plan.sample, TILE * TILE // self.plan.sample
+        # The thresholds of the sample must stand before others are compared with it.
+        for first, last in ((0, sample), (sample, number)):
+            in_parallel(lambda rows: self.compare(rows, [slice(0, sample)], tighten=True), ranges(first, last, height))
+        in_parallel(lambda rows: self.compare(rows, ranges(rows.start, number, TILE)), ranges(sample, number, TILE))
+
+    def compare(self, rows: slice, others: Iterable[slice], tighten: bool = False) -> None:
+        """Compares some positions with others, range by range."""
+        left = self.embeddings[self.order[rows]]
+        for columns in others:
+            self.compare_tile(left, rows, columns, tighten)
+
+    def compare_tile(self, left: Tensor, rows: slice, columns: slice, tighten: bool) -> None:
+        """Finds candidates of the rows among the columns and, where these positions lie apart, of the columns, too."""
+        right = self.embeddings[self.order[columns]]
+        products = torch.mm(left, right.T, out=view(self.memory.products, len(left), len(right)))
+        # Half the squared distance without the query's own norm, which is the same for all its neighbors.
+        distances = torch.sub(self.half[columns], products, out=view(self.memory.distances, *products.shape))
+        overlap = columns.start <= rows.start < columns.stop
+        if overlap:
+            distances.diagonal(rows.start - columns.start).fill_(torch.inf)
+        if tighten:
+            self.tighten(rows, distances.numpy())
+        query, other, distance = self.closer(distances, self.thresholds[rows, None])
+        self.keep(query + rows.start, other + columns.start, distance)
+        if not overlap:
+            distances = torch.sub(self.half[rows, None], products, out=distances)
+            other, query, distance = self.closer(distances, self.thresholds[columns])
+            by_query = np.argsort(query.astype(np.uint16), kind="stable")  # 16 bits are sorted by radix
+            query, other, distance = query[by_query], other[by_query], distance[by_query]
+            self.keep(query + columns.start, other + rows.start, distance)
+
+    def tighten(self, rows: slice, distances: Array) -> None:
+        """Lowers the thresholds of the rows to the planned place among their distances [r, sample] to the sample."""
+        place = self.plan.place - 1
+        nearest = torch.from_numpy(np.partition(distances, place, axis=1)[:, place])
+        torch.minimum(self.thresholds[rows], nearest, out=self.thresholds[rows])
+
+    def closer(self, distances: Tensor, thresholds: Tensor) -> tuple[Array, Array, Array]:
+        """Row, column and value of the distances [r, c] that are not above the thresholds, row by row."""
+        values = distances.numpy()
+        passed = view(self.memory.passed, *distances.shape).numpy()
+        chosen = np.flatnonzero(np.less_equal(values, thresholds.numpy(), out=passed))
+        row = chosen // values.shape[1]
+        return row, chosen - row * values.shape[1], values.ravel()[chosen]
+
+    def keep(self, query: Array, other: Array, distance: Array) -> None:
+        """Adds candidates by position; one thread at a time."""
+        index = self.indices[other]
+        with self.writing:
+            self.candidates.keep(query, index, distance)
+
+    def blocks(self) -> Iterator[tuple[RankBlock, Tensor]]:
+        """Ranks of all queries that have a positive, and whether they are known to be right [b]."""
+        for members in classes_by_size(self.labels):
+            for queries, positives in rectangles(members, BLOCK // self.plan.room):
+                yield self.ranked(queries, positives.shape[1])
+
+    def ranked(self, queries: Tensor, positives: int) -> tuple[RankBlock, Tensor]:
+        """Ranks of the positives of some queries, each of which has so many, from the candidates."""
+        positions = self.position[queries].numpy()
+        keys = torch.from_numpy(self.candidates.sorted(positions))
+        found = torch.from_numpy(self.candidates.found[positions])
+        hits = self.labels[keys & 0x7FFFFFFF] == self.labels[queries, None]
+        hits &= torch.arange(keys.shape[1]) < found[:, None]
+        query, column = hits.nonzero(as_tuple=True)
+        counts = hits.sum(1)
+        ranks = torch.full((len(queries), positives), FAR)
+        ranks[query, torch.arange(len(query)) - (counts.cumsum(0) - counts)[query]] = column + 1
+        return RankBlock(queries, ranks), (found <= self.plan.room) & (
+            (found >= self.plan.depth) | (counts == positives)
+        )
+
+
+def farthest_positives(embeddings: Tensor, half: Tensor, labels: Tensor) -> Tensor:
+    """A bound [N] on the distance (as in `Search.compare`) of each sample's farthest positive; -infinity without one."""
+    farthest = torch.full_like(half, -torch.inf)
+    for members in classes_by_size(labels):
+        for some in members.split(max(1, BLOCK // members.shape[1] ** 2)):  # type: ignore[no-untyped-call]
+            own = embeddings[some]
+            distances = half[some][:, None, :] - own @ own.transpose(1, 2)
+            distances.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+            farthest[some] = distances.amax(2)
+    # Products of small matrices are not rounded as those of tiles are.
+    return farthest + 1e-5 * half.max()
+
+
+class Memory(threading.local):
+    """Room for one tile; every thread has its own."""
+
+    def __init__(self) -> None:
+        self.products, self.distances = torch.empty(2, TILE * TILE)
+        self.passed = torch.empty(TILE * TILE, dtype=torch.bool)
+
+
+def in_parallel(work: Callable[[Item], None], items: Iterable[Item]) -> None:
+    """Does work for all items on as many threads as torch may use, each piece on one of them.
+
+    Pieces are too small to be shared between threads, and half of their steps are not torch's.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:
+        for item in items:
+            work(item)
+        return
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for _ in pool.map(work, items):
+                pass
+    finally:
+        torch.set_num_threads(threads)
+
+
+def ranges(start: int, stop: int, step: int) -> Iterator[slice]:
+    """Consecutive slices of `step` from `start`; the last may be shorter."""
+    for first in range(start, stop, step):
+        yield slice(first, min(first + step, stop))
+
+
+def view(memory: Tensor, rows: int, columns: int) -> Tensor:
+    """The beginning of a flat tensor as a matrix."""
+    return memory[: rows * columns].view(rows, columns)
