@@ -1,8 +1,7 @@
 """From the grid to combinations: a block is a product of axes, and in it a list is an axis, at any depth.
 
 A value that is itself a list is nested once more: `optimizer.milestones: [[30, 60]]` is one list of two epochs. `zip`
-pairs lists of equal length. What a block says is laid over `run`: a part of the same name keeps the options that it has
-there, a part of another name starts afresh.
+pairs lists of equal length. What a block says is laid over `run`.
 """
 
 from __future__ import annotations
@@ -17,11 +16,8 @@ from harness.errors import did_you_mean
 from harness.specs import KINDS
 from harness.study.mistakes import Mistakes, Place
 from harness.study.schema import SECTIONS
+from harness.study.sections import OptionPath, Sections, lay_over, overlay, union
 from harness.study.source import Node, describe
-
-OptionPath = tuple[str, ...]
-Sections = dict[str, Node]
-"""What is said about a run so far: section -> mapping of its keys. A part is always a mapping with `name`."""
 
 
 @dataclass(frozen=True)
@@ -240,57 +236,3 @@ def _prune(node: Node, path: OptionPath) -> Node:
     if len(path) > 1:
         rest[path[0]] = _prune(node.value[path[0]], path[1:])
     return replace(node, value=rest)
-
-
-def overlay(path: OptionPath, node: Node, mistakes: Mistakes) -> Sections | None:
-    """One value at a path as something to lay over a run; None, with the mistake recorded, if it cannot be."""
-    if len(path) > 1:
-        for name in reversed(path[1:]):
-            node = Node({name: node}, node.place, node.key)
-        return {path[0]: node}
-    if path[0] in KINDS:
-        node = _as_part(node)
-        named: Node | None = node.value.get("name") if isinstance(node.value, dict) else node
-        if named is not None and not isinstance(named.value, str):
-            right = "is a name or a mapping with `name`"
-            mistakes.add(named.place, f"{path[0]} {right}, not {describe(named.value)}")
-            return None
-    elif not isinstance(node.value, dict):
-        mistakes.add(node.place, f"{path[0]} is a mapping of settings, not {describe(node.value)}")
-        return None
-    return {path[0]: node}
-
-
-def _as_part(node: Node) -> Node:
-    """`margin` is short for `{name: margin}`; nothing is short for `none`."""
-    if isinstance(node.value, dict):
-        name = node.value.get("name")
-        if name is not None and name.value is None:
-            return replace(node, value={**node.value, "name": replace(name, value="none")})
-        return node
-    name = replace(node, value="none") if node.value is None else node
-    return replace(node, value={"name": name}) if isinstance(name.value, str) else node
-
-
-def union(first: Sections, second: Sections) -> Sections:
-    """Two things said about the same run; where both speak, the second wins."""
-    both = {name: _merge(first[name], second[name]) for name in second if name in first}
-    return {**first, **second, **both}
-
-
-def lay_over(run: Sections, said: Sections) -> Sections:
-    """As `union`, but a part of another name does not inherit the options of the one it replaces."""
-    fresh = {name for name in said if name in run and name in KINDS and _renamed(run[name], said[name])}
-    return union({name: node for name, node in run.items() if name not in fresh}, said)
-
-
-def _renamed(old: Node, new: Node) -> bool:
-    names = [node.value["name"].value for node in (old, new) if "name" in node.value]
-    return len(names) == 2 and names[0] != names[1]
-
-
-def _merge(first: Node, second: Node) -> Node:
-    if not isinstance(first.value, dict) or not isinstance(second.value, dict):
-        return second
-    both = {name: _merge(first.value[name], second.value[name]) for name in second.value if name in first.value}
-    return replace(second, value={**first.value, **second.value, **both})

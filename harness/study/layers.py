@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.errors import did_you_mean
-from harness.specs import KINDS
-from harness.study.expand import (
-    Block,
-    OptionPath,
-    Sections,
-    lay_over,
-    overlay,
-    read_axes,
-    read_block,
-    read_run,
-    without,
-)
+from harness.specs import KINDS, canonical_json
+from harness.study.expand import Block, read_axes, read_block, read_run, without
 from harness.study.mistakes import Mistakes, Origin, Place
 from harness.study.resolve import option_names
 from harness.study.schema import SECTIONS, Report, StudyFile, record, seeds_problem
+from harness.study.sections import OptionPath, Sections, lay_over, overlay
 from harness.study.source import Node, from_plain, parse
 
 _KEYS = {field.alias or name for name, field in StudyFile.model_fields.items()}
@@ -77,7 +69,11 @@ def read_overrides(given: Mapping[str, Any], mistakes: Mistakes) -> list[Overrid
 def read_value(value: Any, place: Place, mistakes: Mistakes) -> Node:
     """A value of the command line: text is read as YAML, with mistakes recorded; anything else is taken as it is."""
     if not isinstance(value, str):
-        return from_plain(value, place)
+        try:
+            return from_plain(json.loads(canonical_json(value)), place)
+        except (TypeError, ValueError):
+            mistakes.add(place, f"a value is text, a finite number, a list or a mapping, not {type(value).__name__}")
+            return Node(None, place)
     node = parse(value, place.origin, mistakes)
     return from_plain(node.plain() if node else None, place)
 

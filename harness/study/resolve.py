@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,9 +16,9 @@ from pydantic import ValidationError
 from harness.errors import HarnessError, OptionError, did_you_mean
 from harness.registry import METRICS, REGISTRIES
 from harness.specs import KINDS, Choice, Evaluation, Optimizer, RunSpec, Settings, Training, canonical_json
-from harness.study.expand import OptionPath, Sections
 from harness.study.mistakes import Mistakes, Place
 from harness.study.schema import explain
+from harness.study.sections import OptionPath, Sections
 from harness.study.source import Node
 
 OPTIONAL = ("miner", "regularizer")
@@ -37,6 +38,11 @@ class Draft:
     sections: Sections
     block: Place
     broken: frozenset[str]
+
+    @cached_property
+    def flat(self) -> dict[str, Any]:
+        """The spec as conditions see it, but for the seed."""
+        return self.spec.flat()
 
     def places(self, *paths: str) -> list[Place]:
         """Where the study says what stands at these dotted paths, as far as it says so; else the block."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,8 @@ SECTIONS = (*KINDS, *SETTINGS)
 
 RESERVED = ("runs", "cache", "workers", "harness.db")
 """Names that the results folder needs for itself; a report is written to `results/<name>`."""
+
+MAX_SEEDS = 100_000
 
 
 def analyses() -> list[str]:
@@ -88,6 +91,8 @@ class StudyFile(Body):
 def seeds_problem(value: Any) -> str | None:
     """What is wrong with `seeds: n` or `seeds: [a, b, c]`; None when nothing is."""
     if isinstance(value, int) and not isinstance(value, bool):
+        if value > MAX_SEEDS:
+            return f"a study has at most {MAX_SEEDS:,} seeds, not {value:,}"
         return None if value >= 1 else f"a study needs at least one seed, not {value}"
     if not isinstance(value, list):
         return f"seeds is how many there are (3) or which ones ([0, 7, 8]), not {describe(value)}"
@@ -96,7 +101,7 @@ def seeds_problem(value: Any) -> str | None:
     for seed in value:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
             return f"a seed is a whole number from 0, not {describe(seed)}"
-    repeated = sorted({seed for seed in value if value.count(seed) > 1}) if len(set(value)) < len(value) else []
+    repeated = [seed for seed, times in Counter(value).items() if times > 1]
     return f"a seed is given twice: {', '.join(map(str, repeated))}" if repeated else None
 
 

@@ -210,7 +210,7 @@ class _Converter:
         kind = str(node.tag).removeprefix(_TAG)
         text = node.value
         if kind in ("str", "timestamp"):
-            return text
+            return self._text(text, place)
         if kind == "null":
             return None
         if kind == "bool":
@@ -220,16 +220,25 @@ class _Converter:
         self.mistakes.add_unreadable(place, f"the tag {node.tag} has no meaning in a study")
         return None
 
+    def _text(self, text: str, place: Place) -> str | None:
+        try:
+            text.encode()
+            return text
+        except UnicodeEncodeError:
+            self.mistakes.add_unreadable(place, "half of a surrogate pair is not a character")
+            return None
+
     def _number(self, kind: str, text: str, place: Place) -> int | float | None:
         try:
-            if kind == "int":
-                return int(text, 0) if text.lstrip("+-")[:2].lower() in ("0x", "0o", "0b") else int(text)
-            number = float(text)
+            if kind == "float":
+                number: int | float = float(text)
+            else:
+                number = int(text, 0) if text.lstrip("+-")[:2].lower() in ("0x", "0o", "0b") else int(text)
         except ValueError:
             number = math.nan
-        if math.isfinite(number):
+        if math.isfinite(number) if isinstance(number, float) else abs(number) < 2**63:
             return number
-        self.mistakes.add_unreadable(place, f"{text[:40]} is not a finite number")
+        self.mistakes.add_unreadable(place, f"{text[:40]} is not a finite number of at most 64 bits")
         return None
 
 

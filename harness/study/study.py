@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,11 +109,15 @@ def list_runs(plan: Plan, only: Condition | None, mistakes: Mistakes) -> list[Ru
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A run that may be asked for; `flat` is what conditions look at."""
+    """A run that may be asked for."""
 
     draft: Draft
     seed: int
-    flat: Flat
+
+    @property
+    def flat(self) -> Flat:
+        """What conditions look at."""
+        return {**self.draft.flat, "seed": self.seed}
 
 
 def _candidates(plan: Plan, mistakes: Mistakes) -> Iterator[_Candidate]:
@@ -126,15 +130,10 @@ def _candidates(plan: Plan, mistakes: Mistakes) -> Iterator[_Candidate]:
         for combination in block.combinations(plan.run, mistakes):
             sections = applied.over(combination)
             drafts.append(resolver.draft(sections, block.place, doubtful=block.doubtful))
-        runs = [run for draft in drafts for run in _seeded(draft, plan.seeds)]
+        runs = [_Candidate(draft, seed) for draft in drafts for seed in plan.seeds]
         sound = len(mistakes) == before and not plan.overrides
         yield from _when(block.when, runs, mistakes, sound=sound)
     applied.tell_unused()
-
-
-def _seeded(draft: Draft, seeds: Sequence[int]) -> list[_Candidate]:
-    flat = draft.spec.flat()
-    return [_Candidate(draft, seed, {**flat, "seed": seed}) for seed in seeds]
 
 
 def _when(node: Node | None, runs: list[_Candidate], mistakes: Mistakes, *, sound: bool) -> list[_Candidate]:

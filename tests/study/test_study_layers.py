@@ -98,6 +98,8 @@ def test_set_understands_lists_and_numbers_as_yaml_does(flats):
         ({"objective": "pul"}, "--set objective=pul: objective 'pul' is not known; did you mean 'pull'?"),
         ({"optimizer.lr": "[1,"}, "--set optimizer.lr=[1,: this is not YAML"),
         ({"objective": "[pull, whole]"}, "objective is a name or a mapping with `name`, not a list"),
+        ({"optimizer.lr": float("nan")}, "a value is text, a finite number, a list or a mapping, not float"),
+        ({"training.epochs": object()}, "a value is text, a finite number, a list or a mapping, not object"),
         ({"training": "5"}, "--set training=5: training is a mapping of settings, not 5"),
         ({"training..epochs": "5"}, "'training..epochs' is not a path"),
         (

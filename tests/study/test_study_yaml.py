@@ -148,3 +148,14 @@ def test_a_study_is_found_by_its_name(tmp_path, load):
     assert Study.load("small").name == "small"
     with pytest.raises(StudyError, match=r"there is no study 'smal'.*did you mean 'small'"):
         Study.load("smal")
+
+
+@pytest.mark.parametrize("value", ["9" * 30, "9" * 400, "-" + "9" * 5000, "0x" + "f" * 20])
+def test_whole_numbers_beyond_64_bits_are_refused(refused, value):
+    message = refused(f"  objective: whole\n  training: {{epochs: {value}}}")
+    assert "1 mistake\n" in message
+    assert "is not a finite number of at most 64 bits" in message
+
+
+def test_half_a_character_is_refused(refused):
+    assert "half of a surrogate pair" in refused('  objective: {name: pull, note: "\\ud800"}\n  miner: anyone')
