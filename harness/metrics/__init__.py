@@ -1,6 +1,6 @@
 """Metrics: one file a family, which computes several numbers from one shared pass.
 
-Contract: called as `(embeddings [N, D], labels int64 [N], seed) -> Measured` (`harness.measured`). Attribute `names`: the
-metrics the family gives, on the class or, where options decide, on the instance; `revision` numbers their definitions.
+Contract: called as `(embeddings [N, D], labels int64 [N], seed) -> Measured` (`harness.measured`). Attribute `names`:
+the metrics the family gives, on the class or, where options decide, on the instance; `revision` numbers definitions.
 Exact, deterministic for a seed, on the embeddings' device; nan or infinite embeddings are refused (`measured.checked`).
 """

@@ -1,10 +1,10 @@
-"""Exact ranks of the positives that are among the nearest neighbors of each query, for sets too large to sort whole rows.
+"""Exact ranks of the positives among the nearest neighbors of each query, for sets too large to sort whole rows.
 
-Every distance is computed once, in tiles that stay in the cache and serve both of its samples. What a tile leaves behind
-are the few candidates that beat a threshold of their query. The threshold comes from a random sample of all samples: it
-is chosen so that probably a few more than the wanted number of neighbors pass, or so that the farthest positive does.
-Whether enough did pass is counted, and a query that had bad luck is ranked again by `full_ranks`; so the answer is exact
-and does not depend on the sample.
+Every distance is computed once, in tiles that stay in the cache and serve both of its samples. What a tile leaves
+behind are the few candidates that beat a threshold of their query. The threshold comes from a random sample: it is
+chosen so that probably a few more than the wanted number of neighbors pass, or so that the farthest positive does.
+Whether enough did pass is counted, and a query that had bad luck is ranked again by `full_ranks`; so the answer is
+exact and does not depend on the sample.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Plan:
 
 
 def planned(embeddings: Tensor, labels: Tensor, depth: int) -> Plan | None:
-    """None where sorting whole rows is better: other devices and types, small sets, deep rankings, too little memory."""
+    """None where sorting whole rows is better: other devices and types, small sets, deep rankings, little memory."""
     number = len(labels)
     depth = max(depth, *(members.shape[1] for members in classes_by_size(labels)), 1)
     # Beside what is wanted, room for what two tiles are expected to bring, so that few queries ever lack it.
@@ -173,7 +173,7 @@ class Search:
 
 
 def farthest_positives(embeddings: Tensor, half: Tensor, labels: Tensor) -> Tensor:
-    """A bound [N] on the distance (as in `Search.compare`) of each sample's farthest positive; -infinity without one."""
+    """A bound [N] on the distance (as in `compare_tile`) of each sample's farthest positive; -infinity without one."""
     farthest = torch.full_like(half, -torch.inf)
     for members in classes_by_size(labels):
         for some in members.split(max(1, BLOCK // members.shape[1] ** 2)):  # type: ignore[no-untyped-call]

@@ -34,8 +34,7 @@ def full_ranks(
 ) -> Iterator[RankBlock]:
     """Ranks of all positives of all queries that have one, or of those in the mask `queries` [N].
 
-    Embeddings [N, D], labels [N]. Sorts whole rows of the distance matrix, in blocks of `block` distances. The last block of every class size may be
-    small.
+    Embeddings [N, D], labels [N]. Sorts whole rows of the distance matrix, `block` distances at a time.
     """
     embeddings = scaled(embeddings)
     half = embeddings.square().sum(1) / 2

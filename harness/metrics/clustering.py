@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from functools import cache
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from harness.errors import EnvironmentLacks
 from harness.measured import Measured, checked, classes_of
+from harness.metrics._agreement import agreement
 from harness.registry import METRICS
 from harness.seeding import seed_for
 
@@ -45,31 +45,6 @@ class Clustering:
         start = seed_for(seed, "kmeans") % 2**31
         clusters = kmeans(embeddings.float().cpu().numpy(), len(present), self.iterations, start)
         return Measured(agreement(index.cpu().numpy(), clusters))
-
-
-def agreement(classes: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
-    """nmi, ami and f1 of two assignments: integers >= 0 [N] and [N]."""
-    from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
-
-    return {
-        "nmi": float(normalized_mutual_info_score(classes, clusters, average_method="arithmetic")),
-        "ami": float(adjusted_mutual_info_score(classes, clusters, average_method="arithmetic")),
-        "f1": pairwise_f1(classes, clusters),
-    }
-
-
-def pairwise_f1(classes: np.ndarray, clusters: np.ndarray) -> float:
-    """F1 over pairs of samples, in closed form from the cells of the contingency table that are not empty."""
-    cells = classes.astype(np.int64) * (int(clusters.max()) + 1) + clusters
-    together, in_class, in_cluster = (
-        pairs(np.unique(groups, return_counts=True)[1]) for groups in (cells, classes, clusters)
-    )
-    return 2 * together / (in_class + in_cluster) if in_class + in_cluster else math.nan
-
-
-def pairs(counts: np.ndarray) -> int:
-    """Unordered pairs inside groups of these sizes."""
-    return int((counts * (counts - 1) // 2).sum())
 
 
 def kmeans(rows: np.ndarray, number: int, iterations: int, seed: int) -> np.ndarray:

@@ -16,7 +16,8 @@ from collections.abc import Callable
 
 import torch
 
-from harness.metrics.clustering import agreement, load_faiss
+from harness.metrics._agreement import agreement
+from harness.metrics.clustering import load_faiss
 from harness.metrics.density import Density
 from harness.metrics.retrieval import Retrieval
 from harness.metrics.spectrum import Spectrum

@@ -8,9 +8,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
 from harness.errors import EnvironmentLacks
-from harness.metrics.clustering import Clustering, agreement, kmeans, load_faiss
+from harness.metrics._agreement import agreement
+from harness.metrics.clustering import Clustering, kmeans, load_faiss
 
 
 def blobs(n: int = 200, classes: int = 8, spread: float = 0.1, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,6 +31,18 @@ def test_f1_counts_pairs():
     precision, recall = (len(in_class & in_cluster) / len(group) for group in (in_cluster, in_class))
     expected = 2 * precision * recall / (precision + recall)
     assert agreement(classes, clusters)["f1"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_agreement_is_that_of_scikit_learn(seed):
+    random = np.random.default_rng(seed)
+    number = int(random.integers(2, 300))
+    classes, clusters = (random.integers(0, random.integers(1, number + 1), number) for _ in range(2))
+    if seed % 3 == 0:
+        clusters = np.where(random.random(number) < 0.7, classes, clusters)
+    values = agreement(classes, clusters)
+    assert values["nmi"] == pytest.approx(normalized_mutual_info_score(classes, clusters), abs=1e-9)
+    assert values["ami"] == pytest.approx(adjusted_mutual_info_score(classes, clusters), abs=1e-9)
 
 
 def test_agreement_knows_the_best_and_the_worst():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.metrics.clustering import agreement
+from harness.metrics._agreement import agreement
 from harness.metrics.density import Density
 from harness.metrics.retrieval import Retrieval
 from harness.metrics.spectrum import singular_values, spectral_decay
