@@ -138,12 +138,12 @@ def _result_rows(result: RunResult, path: Path) -> dict[str, list[Row]]:
             ],
             schema.spectra: [
                 {**key, "split": s.split, "selection": s.selection, "epoch": s.epoch,
-                 "singular_values": [_short(_number(value)) for value in s.values]}
+                 "singular_values": [_short(value) for value in s.values]}
                 for s in result.spectra
             ],
             schema.class_scores: [
                 {**key, "split": s.split, "metric": s.metric, "selection": s.selection, "epoch": s.epoch,
-                 "scores": {name: _short(_number(score)) for name, score in s.scores.items()}}
+                 "scores": {name: _short(score) for name, score in s.scores.items()}}
                 for s in result.class_scores
             ],
         }  # fmt: skip
@@ -163,30 +163,27 @@ def _check_keys(rows: Iterable[Row], key: list[str]) -> None:
             raise ValueError(f"{names} has a name that is no text")
         if names in seen:
             raise ValueError(f"{', '.join(names[1:])} is there twice")
-        if "epoch" in row and not _is_whole(row["epoch"]):
+        if "epoch" in row and type(row["epoch"]) is not int:
             raise ValueError(f"the epoch of {', '.join(names[1:])} is {row['epoch']!r}")
         seen.add(names)
 
 
 def _curve(curve: Curve) -> list[float | None]:
-    if len(curve.epochs) != len(curve.values) or not all(map(_is_whole, curve.epochs)):
+    if len(curve.epochs) != len(curve.values) or not set(map(type, curve.epochs)) <= {int}:
         raise ValueError(f"the curve of {curve.metric} on {curve.split} does not have one epoch for each value")
-    return [None if value is None else _short(_number(value)) for value in curve.values]
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return [None if value is None else _short(value) for value in curve.values]
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is not a finite number")
-    return value
+    # JSON's true is an int to isinstance.
+    if type(value) in (float, int) and math.isfinite(value):
+        return float(value)
+    raise ValueError(f"{value!r} is not a finite number")
 
 
-def _short(value: float) -> float:
+def _short(value: Any) -> float:
     # Curves are most of a database; their seventh digit is chance.
-    return float(f"{value:.6g}")
+    return float(f"{_number(value):.6g}")
 
 
 def _bytes(path: Path) -> bytes:

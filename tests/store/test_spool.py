@@ -14,7 +14,7 @@ from store_samples import make_failed, make_result, make_spec
 
 from harness.errors import StoreError
 from harness.specs import Measurement, RunResult
-from harness.store.spool import RunFolder, run_folders
+from harness.store.spool import RunFolder, find_run, run_folders
 
 SPAWN = multiprocessing.get_context("spawn")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -313,3 +313,37 @@ def test_a_results_folder_that_is_a_file_is_told_in_one_sentence(tmp_path):
     spec = make_spec()
     with pytest.raises(StoreError, match=r"cannot make the folder .*Not a directory; choose a folder"):
         RunFolder(tmp_path / "results", spec.run_id).write_spec(spec)
+
+
+def test_the_file_of_a_result_is_its_dictionary(tmp_path):
+    spec, folder = new_run(tmp_path)
+    folder.publish(make_result(spec), folder.take())
+    assert json.loads(folder.result_path.read_text()) == make_result(spec).to_dict()
+
+
+def test_a_value_that_is_no_json_is_refused_before_anything_is_written(tmp_path):
+    spec, folder = new_run(tmp_path)
+    lease = folder.take()
+    with pytest.raises(TypeError, match="which is no JSON value"):
+        folder.publish(make_result(spec, cost={"train_seconds": object()}), lease)
+    assert not folder.result_path.exists()
+    lease.release()
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(tmp_path):
+    specs = [new_run(tmp_path, seed=seed)[0] for seed in range(20)]
+    assert find_run(tmp_path, specs[0].run_id[:12]).run_id == specs[0].run_id
+    with pytest.raises(StoreError, match=r"no run in .* begins with 'x'"):
+        find_run(tmp_path, "x")
+    with pytest.raises(StoreError, match=r"20 runs have an id that begins with '' .*more digits"):
+        find_run(tmp_path, "")
+
+
+def test_a_damaged_record_of_an_attempt_is_named(tmp_path):
+    spec, folder = new_run(tmp_path)
+    folder.publish(make_result(spec), folder.take())
+    (record,) = folder.attempts_path.iterdir()
+    for text in ("{}", "[1]", '{"begin": 1, "end": 2, "cause": 3, "host": 4}', ""):
+        record.write_text(text)
+        with pytest.raises(StoreError, match=record.name):
+            folder.attempts()
