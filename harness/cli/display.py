@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Group
     from rich.live import Live
     from rich.table import Table
 
@@ -85,7 +86,7 @@ class Display:
     def show(self, now: Snapshot) -> None:
         """How the study stands."""
         if self.live:
-            self.live.update(live_table(self.study, now))
+            self.live.update(live_view(self.study, now))
         else:
             self.write_lines(now)
 
@@ -105,19 +106,31 @@ def outcome_of(run: Mapping[str, Any]) -> str:
     return f"R@1 {percent(run['recall_at_1'])}" if run["state"] == "done" else str(run["cause"])
 
 
-def live_table(study: str, now: Snapshot) -> Table:
-    """Headline, running runs, newest results."""
+def live_view(study: str, now: Snapshot) -> Group:
+    """Headline, bar, running runs, newest results."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    bar = ProgressBar(total=now.total, completed=now.done + now.failed, width=60)
+    return Group(Text(headline(study, now)), bar, live_table(now))
+
+
+def live_table(now: Snapshot) -> Table:
+    """The running runs, then the newest results."""
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=headline(study, now), title_justify="left", expand=False)
-    table.add_column("method", min_width=30)
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("method", min_width=36)
     for column in ("seed", "epoch", "loss", "R@1"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", min_width=6)
     for run in now.running:
         epoch = f"{run['epoch']}/{run['epochs']}" if "epochs" in run else "starting"
         loss = "" if run.get("loss") is None else f"{run['loss']:.4f}"
         table.add_row(f"▸ {run['method']}", str(run["seed"]), epoch, loss, percent(run.get("recall_at_1")))
-    table.add_section()
+    if now.pending and not now.running:
+        table.add_row("  workers are starting", "", "", "", "", style="dim")
     for run in now.latest[:8]:
         style = None if run["state"] == "done" else "red"
         value = percent(run["recall_at_1"]) if run["state"] == "done" else str(run["cause"])
