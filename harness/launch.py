@@ -89,7 +89,7 @@ def launch(
     where the results folder, the database or the data cannot be used; nothing is started then.
     """
     specs = study.runs()
-    record_study(db, study.name, study.profile, specs, study.about())
+    record_study(db, study.name, study.profile, specs, study.about(), partial=study.partial)
     ledger = Ledger(specs, results)
     found = ledger.finished
     interrupted = False

@@ -53,20 +53,24 @@ def record_study(
     profile: str | None,
     specs: Sequence[RunSpec],
     about: Mapping[str, Any] | None = None,
+    *,
+    partial: bool = False,
 ) -> None:
     """Says which runs a study (with this profile) has now, in order, and what a report needs to know of it.
 
-    Replaces what was recorded before; runs that are no longer part of it stay in the database.
+    Replaces what was recorded before; runs that are no longer part of it stay in the database. When the specs are only
+    a part of the study (`partial`), the runs that were recorded before stay in it.
     """
-    labels = method_labels(specs)
-    unique = list({spec.run_id: spec for spec in specs}.values())
     key = {"study": study, "profile": profile or ""}
-    members = [
-        {**key, "run_id": spec.run_id, "position": position, "method": labels[spec.run_id]}
-        for position, spec in enumerate(unique)
-    ]
     described = {"question": (about or {}).get("question"), "about": dict(about or {}), "recorded": utc_now()}
     with told_by_database(url), open_engine(url, write=True).begin() as connection:
+        before = _recorded(connection, **key) if partial else []
+        unique = list({spec.run_id: spec for spec in (*before, *specs)}.values())
+        labels = method_labels(unique)
+        members = [
+            {**key, "run_id": spec.run_id, "position": position, "method": labels[spec.run_id]}
+            for position, spec in enumerate(unique)
+        ]
         known = set(connection.execute(select(schema.runs.c.run_id)).scalars())
         _insert(connection, schema.runs, [run_row(spec) for spec in unique if spec.run_id not in known])
         studies, study_runs = schema.studies, schema.study_runs
@@ -74,6 +78,18 @@ def record_study(
             connection.execute(table.delete().where(table.c.study == study, table.c.profile == key["profile"]))
         _insert(connection, studies, [{**key, **described}])
         _insert(connection, study_runs, members)
+
+
+def _recorded(connection: Connection, study: str, profile: str) -> list[RunSpec]:
+    """The runs that a study has in the database, in order."""
+    runs, members = schema.runs, schema.study_runs
+    query = (
+        select(runs.c.spec)
+        .join(members, members.c.run_id == runs.c.run_id)
+        .where(members.c.study == study, members.c.profile == profile)
+        .order_by(members.c.position)
+    )
+    return [RunSpec.from_dict(spec) for spec in connection.execute(query).scalars()]
 
 
 def rebuild(url: str | Path, results_dir: Path | str) -> int:

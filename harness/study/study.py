@@ -32,6 +32,7 @@ class Study:
     profiles: tuple[str, ...]
     path: Path
     specs: tuple[RunSpec, ...]
+    partial: bool = False  # whether `only` has left runs out
 
     @classmethod
     def load(
@@ -66,6 +67,7 @@ class Study:
             profiles=profiles,
             path=path,
             specs=tuple(specs),
+            partial=bool(only),
         )
 
     def runs(self) -> list[RunSpec]:

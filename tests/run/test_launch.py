@@ -194,3 +194,14 @@ def test_the_command_line_runs_reports_and_exports(write_study, places):
     reported = harness("report", "mini")
     assert reported.returncode == 0, reported.stderr
     assert (places["results"] / "mini" / "index.html").exists()
+
+
+def test_running_a_part_of_a_study_leaves_the_rest_in_it(write_study, places):
+    path = write_study("[random, semihard]", epochs=1)
+    machine = Machine(slots=2)
+    launch(Study.load(path, only={"miner": "random", "seed": "0"}), **places, machine=machine)
+    assert len(Database(places["db"]).runs("mini")) == 1
+    launch(Study.load(path, only={"miner": "semihard", "seed": "0"}), **places, machine=machine)
+    runs = Database(places["db"]).runs("mini")
+    assert list(runs["state"]) == ["done", "done"]
+    assert list(runs["method"]) == ["triplet + random", "triplet + semihard"]
