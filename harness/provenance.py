@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import shlex
 import socket
 import subprocess
@@ -55,7 +56,7 @@ def _fixed() -> dict[str, Any]:
         "host": socket.gethostname(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
-        "command": shlex.join(sys.argv),
+        "command": _without_passwords(shlex.join(sys.argv)),
     }
 
 
@@ -107,6 +108,11 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def _without_passwords(command: str) -> str:
+    # Provenance is published with results; a database URL on the command line may hold a password.
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", command)
 
 
 def _cpu() -> str:

@@ -102,7 +102,10 @@ def rebuild(url: str | Path, results_dir: Path | str) -> int:
         raise StoreError(f"there are no run folders in {Path(results_dir) / 'runs'}; a rebuild would lose every result")
     with told_by_database(url):
         engine = open_engine(url, write=True)
-        back_up(engine, "rebuild")
+        with engine.connect() as connection:
+            empty = connection.execute(select(schema.runs.c.run_id).limit(1)).first() is None
+        if not empty:
+            back_up(engine, "rebuild")
         with engine.begin() as connection:
             _forget(connection)
             return sum(_apply(connection, batch)[0] for batch in _batches(_news(folders, {})))

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.store.files import make_folder, told_as, utc_now, write_atomically
+from harness.store.process import host_identity, is_gone, process_state
 
 LIMIT_S = 60.0
 BEAT_S = 5.0
@@ -183,34 +184,24 @@ def read_owner(path: Path) -> Owner | None:
                 text, status = file.read(), os.fstat(file.fileno())
         except FileNotFoundError:
             return None
+    torn = Owner(token=f"torn-{status.st_ino}-{status.st_mtime_ns}", beat=status.st_mtime)
     try:
-        return Owner(**{**json.loads(text), "beat": status.st_mtime})
+        owner = Owner(**{**json.loads(text), "beat": status.st_mtime})
     except (ValueError, TypeError):
-        return Owner(token=f"torn-{status.st_ino}-{status.st_mtime_ns}", beat=status.st_mtime)
+        return torn
+    whole = all(isinstance(value, str) for value in (owner.token, owner.host, owner.begun))
+    return owner if whole and isinstance(owner.about, Mapping) else torn
 
 
 def is_stale(path: Path, owner: Owner, limit_s: float = LIMIT_S) -> bool:
     """Whether the owner is surely gone (a process of this machine) or silent for longer than the limit."""
-    if owner.host_identity == host_identity() and _is_gone(owner.pid, owner.process_start):
+    if owner.host_identity == host_identity() and is_gone(owner.pid, owner.process_start):
         return True
     return _clock_of(path.parent) - owner.beat > limit_s
 
 
-def host_identity() -> str:
-    """The same for two processes exactly when the numbers of their processes mean the same.
-
-    The host's name alone does not tell: containers and cloned machines share it, and process 17 is another in each.
-    """
-    parts = [socket.gethostname()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-    with suppress(OSError):
-        parts.append(str(os.stat("/proc/self/ns/pid").st_ino))
-    return "/".join(parts)
-
-
 def _myself(about: Mapping[str, Any]) -> Owner:
-    state = _process_state(os.getpid())
+    state = process_state(os.getpid())
     return Owner(
         token=secrets.token_hex(16),
         host=socket.gethostname(),
@@ -220,32 +211,6 @@ def _myself(about: Mapping[str, Any]) -> Owner:
         begun=utc_now(),
         about=about,
     )
-
-
-def _is_gone(pid: int, start: int | None) -> bool:
-    if start is None:
-        return False
-    state = _process_state(pid)
-    if state:
-        # A process that died but was not waited for still has an entry, in state Z; X is on its way out.
-        return state[0] in "ZX" or state[1] != start
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
-
-
-def _process_state(pid: int) -> tuple[str, int] | None:
-    """State letter and start time in clock ticks since boot; None where /proc does not tell."""
-    try:
-        # The name of the program stands in parentheses and may itself contain some.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return fields[0], int(fields[19])
 
 
 def _token_in(text: bytes) -> str | None:

@@ -14,7 +14,8 @@ from harness.errors import StoreError
 from harness.specs import KINDS, Curve, RunResult, RunSpec
 from harness.store import schema
 from harness.store.files import told_as
-from harness.store.spool import RunFolder, digest_of, parse_result
+from harness.store.results import digest_of, parse_result
+from harness.store.spool import RunFolder
 
 Row = dict[str, Any]
 

@@ -11,42 +11,24 @@ attempts/       one record for each time somebody worked on it, and failed resul
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, is_dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import StoreError
 from harness.specs import RunResult, RunSpec
-from harness.store.files import make_folder, parse_json, read_json, told_as, utc_now, utc_text, write_atomically
+from harness.store.attempts import Attempt, count_lost, keep_retried, read_attempts, record_attempt
+from harness.store.files import make_folder, read_json, told_as, utc_now, utc_text, write_atomically
 from harness.store.lease import LIMIT_S, Lease, Owner, is_stale, read_owner
+from harness.store.results import parse_result, result_text
 
 State = Literal["pending", "running", "done", "failed"]
 
 RUN_ID = re.compile(r"[0-9a-f]{16}")
 _STATE_AT_THE_TOP = re.compile(rb'"state": "(done|failed)"')
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """Somebody worked on a run from `begin` to `end` (UTC text), and how that ended.
-
-    `cause`: done, a cause of failure (`specs.CAUSES`), `lost` (died without a word) or `interrupted` (asked to stop).
-    """
-
-    name: str  # of its record
-    begin: str
-    end: str
-    cause: str
-    host: str
-    device: str | None = None
-    pid: int | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RunFolder:
@@ -176,23 +158,18 @@ class RunFolder:
         """Moves a failed result into attempts/, so that the run is pending again; False when it has not failed."""
         if self._ended() != "failed":
             return False
-        settled = {"settled": self._all_lost(), "result": read_json(self.result_path)}
-        self._make_attempts()
-        number = len(list(self.attempts_path.glob("retried-*.json"))) + 1
-        write_atomically(self.attempts_path / f"retried-{number}.json", json.dumps(settled), durable=True)
+        keep_retried(self.attempts_path, read_json(self.result_path))
         with told_as("remove", self.result_path):
             self.result_path.unlink(missing_ok=True)
         return True
 
     def attempts(self) -> list[Attempt]:
         """All records, oldest first; one that cannot be read raises StoreError."""
-        paths = self.attempts_path.glob("[0-9]*.json")
-        return sorted(map(_attempt, paths), key=lambda attempt: (attempt.begin, attempt.end))
+        return read_attempts(self.attempts_path)
 
     def lost_attempts(self) -> int:
         """How often the run's worker died without a word since it was last retried."""
-        retried = [read_json(path) for path in self.attempts_path.glob("retried-*.json")]
-        return self._all_lost() - max((int(each["settled"]) for each in retried), default=0)
+        return count_lost(self.attempts_path)
 
     def write_progress(self, progress: Mapping[str, Any]) -> None:
         """Replaces what `read_progress` gives."""
@@ -232,16 +209,7 @@ class RunFolder:
             self._record(dead, utc_text(dead.beat), "lost")
 
     def _record(self, owner: Owner, end: str, cause: str) -> None:
-        record = asdict(Attempt("", owner.begun, end, cause, owner.host, pid=owner.pid, **owner.about))
-        del record["name"]
-        self._make_attempts()
-        write_atomically(self.attempts_path / f"{attempt_name(owner)}.json", json.dumps(record))
-
-    def _make_attempts(self) -> None:
-        make_folder(self.attempts_path)
-
-    def _all_lost(self) -> int:
-        return sum(attempt.cause == "lost" for attempt in self.attempts())
+        record_attempt(self.attempts_path, owner, end, cause)
 
     def _refusal(self, lease: Lease) -> StoreError:
         return StoreError(
@@ -266,55 +234,6 @@ def find_run(results_dir: Path | str, beginning: str) -> RunFolder:
         some = ", ".join(folder.run_id for folder in found[:5])
         raise StoreError(f"{len(found)} runs have an id that begins with {beginning!r} ({some}, ...); give more digits")
     return found[0]
-
-
-def result_text(result: RunResult) -> str:
-    """The result as it stands in the file; ValueError when it holds nan or infinity, which JSON cannot carry."""
-    # What RunResult.to_dict gives, without its deep copy, which took most of the time of publishing.
-    return json.dumps({"format": 1, **vars(result)}, default=_fields, allow_nan=False)
-
-
-def _fields(value: object) -> dict[str, Any]:
-    if is_dataclass(value):
-        return vars(value)
-    raise TypeError(f"a result holds {value!r}, which is no JSON value")
-
-
-def parse_result(text: bytes, path: Path, run_id: str) -> RunResult:
-    """The inverse of `result_text`; StoreError when the text, read from `path`, is not the result of this run."""
-    found = parse_json(text, path)
-    try:
-        if found["format"] != 1:
-            raise StoreError(f"{path} has format {found['format']!r}; this version of harness reads format 1")
-        result = RunResult.from_dict(found)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StoreError(f"{path} is not the result of a run: {type(error).__name__} {error}") from error
-    if result.run_id != run_id or result.state not in ("done", "failed"):
-        raise StoreError(f"{path} is not the result of run {run_id}")
-    return result
-
-
-def digest_of(text: bytes) -> str:
-    """What tells one result from another: 64 bits of SHA-256, in hex."""
-    return hashlib.sha256(text).hexdigest()[:16]
-
-
-def _attempt(path: Path) -> Attempt:
-    found = read_json(path)
-    try:
-        attempt = Attempt(path.stem, **found)
-        texts = (attempt.begin, attempt.end, attempt.cause, attempt.host)
-        if all(isinstance(text, str) for text in texts) and isinstance(attempt.provenance, Mapping):
-            return attempt
-    except TypeError:
-        pass
-    raise StoreError(f"{path} is not the record of an attempt; delete it")
-
-
-def attempt_name(owner: Owner) -> str:
-    """The begin and a piece of the token, such as 20261120T181534-1f0c9a2b."""
-    begun = datetime.fromisoformat(owner.begun)
-    return f"{begun:%Y%m%dT%H%M%S}-{owner.token[:8]}"
 
 
 def _head(path: Path) -> bytes | None:

@@ -201,3 +201,14 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_sentence(tmp_path):
         Lease.take(tmp_path / "file" / "workers" / "slot.json")
     with pytest.raises(StoreError, match=r"cannot write the lease /proc/lease\.json"):
         Lease.take(Path("/proc/lease.json"))
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '"x"', '{"token": 3}', '{"token": "t", "about": [1]}', '{"nonsense": 1}'])
+def test_a_lease_that_is_none_is_held_by_nobody_for_longer_than_the_limit(tmp_path, text):
+    path = tmp_path / "lease.json"
+    path.write_text(text)
+    assert Lease.take(path) is None
+    os.utime(path, (time.time() - 100, time.time() - 100))
+    lease = Lease.take(path)
+    assert lease.held()
+    lease.release()

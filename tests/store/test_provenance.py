@@ -80,3 +80,8 @@ def test_outside_a_checkout_or_without_git_nothing_is_claimed(tmp_path, monkeypa
 def test_a_broken_repository_claims_nothing(tmp_path):
     (tmp_path / ".git").mkdir()
     assert module._checkout(tmp_path) == (None, None)
+
+
+def test_a_password_on_the_command_line_is_not_kept():
+    command = "harness run s.yaml --db postgresql+psycopg://me:secret@host:5432/lab --data /a:b@c"
+    assert module._without_passwords(command) == command.replace("secret", "***")
