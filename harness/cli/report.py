@@ -46,5 +46,12 @@ def report(
         if as_json:
             typer.echo(json.dumps(report_json(database, name, profile=profile, selection=selection)))
             continue
-        page = write_report(database, name, profile=profile, selection=selection, out=out or place.results / name)
+        page = write_report(
+            database, name, profile=profile, selection=selection, out=out or place.results / folder_of(name, profile)
+        )
         message(f"{name}: {page}")
+
+
+def folder_of(study: str, profile: str | None) -> str:
+    """The name of a report's folder: that of the study, and of the profile where there is one."""
+    return study if profile is None else f"{study}-{profile}"

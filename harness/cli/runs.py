@@ -180,9 +180,12 @@ def tell_outcome(study: Study, outcome: Any, results: Path) -> None:
 def check(
     study: StudyArgument, profile: ProfileOption = None, settings: SetOption = None, only: OnlyOption = None
 ) -> None:
-    """Read a study and find every mistake in it; start nothing."""
+    """Read a study, under every profile unless one is named, and find every mistake in it; start nothing."""
     loaded = load(study, profile, settings, only)
     message(f"{loaded.name}: {len(loaded.runs())} runs, no mistakes")
+    for other in loaded.profiles if profile is None else ():
+        runs = load(study, other, settings, only).runs()
+        message(f"{loaded.name} --profile {other}: {len(runs)} runs, no mistakes")
 
 
 def status(

@@ -40,7 +40,6 @@ def harness(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
             main()
-            raise SystemExit(0)
         said = capsys.readouterr()
         return caught.value.code or 0, said.out + said.err
 

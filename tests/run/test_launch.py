@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from harness.store.frames import Database
 
 from harness.launch import Machine, launch
+from harness.store.frames import Database
 from harness.store.lease import read_owner
 from harness.store.spool import RunFolder, run_folders
 from harness.study import Study
