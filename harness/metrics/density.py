@@ -27,13 +27,23 @@ class Density:
     alignment   mean |u_i - u_j|^2 over all pairs of one class.
     uniformity  log of the mean exp(-2 |u_i - u_j|^2) over all pairs i != j; above `uniformity_rows` samples on a
                 seeded sample of that many rows (0: always all).
+
+    `structure` adds the candidates for the structure table of Roth et al. (2022):
+
+    gaussian_potential      exp(uniformity), their G_2
+    concentration           mean over classes of the estimate of the von Mises-Fisher concentration (Banerjee et al.,
+                            2005), r (D - r^2) / (1 - r^2) with r the length of the mean u; infinite for equal samples
+    concentration_variance  its variance over classes
     """
 
-    names = ("pi_intra", "pi_inter", "density", "alignment", "uniformity")
+    names: tuple[str, ...] = ("pi_intra", "pi_inter", "density", "alignment", "uniformity")
     revision = 1
 
-    def __init__(self, *, uniformity_rows: int = 10_000) -> None:
+    def __init__(self, *, uniformity_rows: int = 10_000, structure: bool = False) -> None:
         self.uniformity_rows = uniformity_rows
+        self.structure = structure
+        if structure:
+            self.names = (*Density.names, "gaussian_potential", "concentration", "concentration_variance")
 
     def __call__(self, embeddings: Tensor, labels: Tensor, seed: int) -> Measured:
         """Measures embeddings [N, D] with labels int64 [N]; the seed decides on the sample for uniformity."""
@@ -54,8 +64,18 @@ class Density:
             "alignment": float(2 * pair_sums.sum() / pairs.sum()),
             "uniformity": uniformity(self._rows(units, seed)),
         }
-        per_class = dict(zip(classes[paired].tolist(), intra.tolist(), strict=True))
-        return Measured(values, per_class={"pi_intra": per_class})
+        per_class = {"pi_intra": intra}
+        if self.structure:
+            concentration = concentrations(units, index, counts)[paired]
+            values["gaussian_potential"] = math.exp(values["uniformity"])
+            values["concentration"] = float(concentration.mean())
+            values["concentration_variance"] = float(concentration.var(unbiased=False))
+            per_class["concentration"] = concentration
+        present = classes[paired].tolist()
+        return Measured(
+            values,
+            per_class={name: dict(zip(present, each.tolist(), strict=True)) for name, each in per_class.items()},
+        )
 
     def _rows(self, units: Tensor, seed: int) -> Tensor:
         if self.uniformity_rows == 0 or len(units) <= self.uniformity_rows:
@@ -84,6 +104,12 @@ def mean_distance_between_classes(embeddings: Tensor, index: Tensor, counts: Ten
     means = normalized(class_sums(embeddings, index, number))
     similarity = means.sum(0).square().sum() - means.square().sum()
     return float(1 - similarity / (number * (number - 1)))
+
+
+def concentrations(units: Tensor, index: Tensor, counts: Tensor) -> Tensor:
+    """Estimated von Mises-Fisher concentration of each class: units [N, D], index [N], counts [C] -> [C] float64."""
+    squared = (class_sums(units, index, len(counts)) / counts[:, None]).square().sum(1).clamp_max(1)
+    return squared.sqrt() * (units.shape[1] - squared) / (1 - squared)
 
 
 def class_sums(rows: Tensor, index: Tensor, number: int) -> Tensor:

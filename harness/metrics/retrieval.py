@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from harness.errors import DataError
 from harness.geometry import normalized
 from harness.measured import Measured, checked, classes_of
+from harness.metrics._gallery import gallery_ranks
 from harness.metrics._neighbors import near_ranks
 from harness.metrics._ranks import RankBlock, full_ranks
 from harness.registry import METRICS
@@ -65,12 +66,36 @@ class Retrieval:
         embeddings, labels = checked(embeddings, labels)
         if self.distance == "cosine":
             embeddings = normalized(embeddings)
-        scores = torch.full((len(self._means), len(labels)), torch.nan, dtype=torch.float64, device=labels.device)
         whole = len(labels) <= self.full_ranking_up_to
         blocks = full_ranks(embeddings, labels) if whole else near_ranks(embeddings, labels, max(1000, *self.k))
+        return self._summary(self._all_scores(blocks, labels), labels, whole)
+
+    def between(
+        self,
+        queries: Tensor,
+        query_labels: Tensor,
+        gallery: Tensor,
+        gallery_labels: Tensor,
+        ids: tuple[Tensor, Tensor] | None = None,
+    ) -> Measured:
+        """Queries [Q, D] that rank a gallery [G, D], as in In-Shop; f counts the query and its positives there.
+
+        `ids`, int64 [Q] and [G], tell which samples are in both; a query never finds itself.
+        """
+        queries, query_labels = checked(queries, query_labels)
+        gallery, gallery_labels = checked(gallery, gallery_labels)
+        if self.distance == "cosine":
+            queries, gallery = normalized(queries), normalized(gallery)
+        itself = torch.full_like(query_labels, -1) if ids is None else places(*ids).to(query_labels.device)
+        blocks = gallery_ranks(queries, query_labels, gallery, gallery_labels, itself)
+        return self._summary(self._all_scores(blocks, query_labels), query_labels, whole=True)
+
+    def _all_scores(self, blocks: Iterable[RankBlock], labels: Tensor) -> Tensor:
+        """All values of all queries, [metrics, N]; nan for what is no query."""
+        scores = torch.full((len(self._means), len(labels)), torch.nan, dtype=torch.float64, device=labels.device)
         for block in blocks:
             scores[:, block.queries] = torch.stack(list(self._scores(block)))
-        return self._summary(scores, labels, whole)
+        return scores
 
     def _scores(self, block: RankBlock) -> Iterator[Tensor]:
         """One value a query, [b] each, in the order of the names."""
@@ -97,7 +122,7 @@ class Retrieval:
     def _summary(self, scores: Tensor, labels: Tensor, whole: bool) -> Measured:
         queries = ~scores[0].isnan()
         if not bool(queries.any()):
-            raise DataError("retrieval needs a class with two samples; every class has only one")
+            raise DataError("retrieval needs a class with two samples; no query has a positive")
         means = dict(zip(self._means, scores[:, queries].mean(1).tolist(), strict=True))
         if not whole:
             means = {name: value for name, value in means.items() if name not in ("map", "map_published")}
@@ -107,6 +132,13 @@ class Retrieval:
             per_class={name: class_means(score[queries], labels[queries]) for name, score in kept.items()},
             per_query={name: score.half().cpu().numpy() for name, score in kept.items()},
         )
+
+
+def places(wanted: Tensor, ids: Tensor) -> Tensor:
+    """Where each wanted id [Q] stands among unique ids [G]; -1 where it does not: int64 [Q]."""
+    order = ids.argsort()
+    found = order[torch.searchsorted(ids[order], wanted).clamp_max(len(ids) - 1)]
+    return torch.where(ids[found] == wanted, found, -1)
 
 
 def class_means(scores: Tensor, labels: Tensor) -> dict[int, float]:

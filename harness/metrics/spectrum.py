@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from harness.errors import OptionError
 from harness.measured import Measured, checked
 from harness.registry import METRICS
 
@@ -19,16 +20,26 @@ class Spectrum:
                     remaining values; its CPU path loses the smallest). Low: a flat spectrum, many directions in use.
                     Infinite where a direction is not used at all.
     effective_rank  exp(entropy of q) (Roy and Vetterli, 2007), between 1 and min(N, D).
+
+    `modes` adds rho_mode_<m> for other modes of the published code (`spectral_decay`), such as 1, -1 or 10; a
+    negative m reads rho_mode_minus_<m>.
     """
 
-    names = ("rho", "effective_rank")
+    names: tuple[str, ...] = ("rho", "effective_rank")
     revision = 1
+
+    def __init__(self, *, modes: list[int] = []) -> None:  # noqa: B006 - the signature is the schema; never changed
+        if 0 in modes:
+            raise OptionError("mode 0 of the spectrum is no number but the spectrum itself, which is always kept")
+        self.modes = {f"rho_mode_{mode}".replace("-", "minus_"): mode for mode in modes}
+        self.names = (*Spectrum.names, *self.modes)
 
     def __call__(self, embeddings: Tensor, labels: Tensor, seed: int) -> Measured:
         """Measures embeddings [N, D]; labels and seed play no part."""
         embeddings, labels = checked(embeddings, labels)
         singular = singular_values(embeddings)
         values = {"rho": spectral_decay(singular, mode=2), "effective_rank": effective_rank(singular)}
+        values |= {name: spectral_decay(singular, mode) for name, mode in self.modes.items()}
         total = singular.sum().clamp_min(torch.finfo(singular.dtype).tiny)
         return Measured(values, spectrum=(singular / total).tolist())
 

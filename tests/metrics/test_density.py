@@ -105,6 +105,22 @@ def test_uniformity_of_a_sample_depends_on_the_seed_alone_and_is_near_the_whole(
     assert Density(uniformity_rows=0)(embeddings, labels, 5).values["uniformity"] == whole
 
 
+def test_structure_adds_concentration_per_class_and_the_potential_without_the_logarithm():
+    embeddings, labels = sample()
+    family = Density(structure=True)
+    measured = family(embeddings, labels, 0)
+    assert tuple(measured.values) == family.names
+    assert measured.values["gaussian_potential"] == pytest.approx(math.exp(measured.values["uniformity"]))
+    expected = {}
+    for label in sorted(set(labels.tolist()) - {40}):
+        r = float(normalize(embeddings[labels == label], dim=1).mean(0).norm())
+        expected[label] = r * (4 - r**2) / (1 - r**2)
+    assert measured.per_class["concentration"] == pytest.approx(expected)
+    values = torch.tensor(list(expected.values()))
+    assert measured.values["concentration"] == pytest.approx(float(values.mean()))
+    assert measured.values["concentration_variance"] == pytest.approx(float(values.var(unbiased=False)))
+
+
 def test_without_a_pair_there_is_no_density():
     with pytest.raises(DataError, match="every class has only one"):
         Density()(torch.eye(4), torch.arange(4), 0)

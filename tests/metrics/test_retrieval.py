@@ -162,8 +162,42 @@ def test_values_of_classes_and_queries_are_parts_of_the_mean():
     assert measured.values["queries_excluded"] == 1
 
 
+def test_a_gallery_of_all_samples_is_the_set_itself():
+    generator = torch.Generator().manual_seed(5)
+    embeddings = torch.randint(-2, 3, (80, 3), generator=generator).float()
+    labels = torch.randint(0, 30, (80,), generator=generator)
+    shuffled = torch.randperm(80, generator=generator)
+    family = Retrieval(both_divisors=True)
+    expected = family(embeddings, labels, 0).values
+    ids = torch.arange(80) * 7
+    assert family.between(embeddings, labels, embeddings, labels, ids=(ids, ids)).values == expected
+    # Queries in another order find themselves by id, not by position.
+    measured = family.between(embeddings[shuffled], labels[shuffled], embeddings, labels, ids=(ids[shuffled], ids))
+    assert measured.values == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_a_gallery_apart_agrees_with_its_definition_written_as_a_loop(distance):
+    generator = torch.Generator().manual_seed(6)
+    queries, gallery = (torch.randn(n, 4, generator=generator, dtype=torch.float64) for n in (20, 50))
+    query_labels, gallery_labels = (torch.randint(0, 9, (n,), generator=generator) for n in (20, 50))
+    query_labels[0] = 99  # not in the gallery
+    values = Retrieval(k=[1, 5], distance=distance).between(queries, query_labels, gallery, gallery_labels).values
+    if distance == "cosine":
+        queries, gallery = (rows / rows.norm(dim=1, keepdim=True) for rows in (queries, gallery))
+    hits = [
+        [bool(gallery_labels[i] == label) for i in (gallery - query).norm(dim=1).argsort()]
+        for query, label in zip(queries[1:], query_labels[1:], strict=True)
+    ]
+    assert values["queries_excluded"] == 1
+    for k in (1, 5):
+        assert values[f"recall_at_{k}"] == pytest.approx(np.mean([any(hit[:k]) for hit in hits]))
+    assert values["map_at_r"] == pytest.approx(np.mean([average_precision(hit, sum(hit), sum(hit)) for hit in hits]))
+    assert values["map"] == pytest.approx(np.mean([average_precision(hit, 50, sum(hit)) for hit in hits]))
+
+
 def test_without_a_positive_there_is_nothing_to_retrieve():
-    with pytest.raises(DataError, match="every class has only one"):
+    with pytest.raises(DataError, match="no query has a positive"):
         Retrieval()(torch.eye(4), torch.arange(4), 0)
 
 

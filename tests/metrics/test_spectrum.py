@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
+from harness.errors import OptionError
 from harness.metrics.spectrum import Spectrum, effective_rank, singular_values, spectral_decay
+from harness.registry import METRICS
 
 
 def with_spectrum(singular: list[float], n: int = 40, seed: int = 0) -> torch.Tensor:
@@ -35,6 +37,17 @@ def test_the_other_published_modes_follow_their_definitions(mode, q, reverse):
     expected = sum(a * math.log(a / b) for a, b in zip(first, second, strict=True))
     singular = torch.tensor([4.0, 3.0, 2.0, 1.0], dtype=torch.float64)
     assert spectral_decay(singular, mode) == pytest.approx(expected)
+
+
+def test_modes_that_are_asked_for_are_given():
+    family = METRICS.build(METRICS.check("spectrum", {"modes": [1, -2]}))
+    embeddings = with_spectrum([9, 4, 2, 1])
+    values = family(embeddings, torch.zeros(40, dtype=torch.int64), 0).values
+    assert tuple(values) == family.names == ("rho", "effective_rank", "rho_mode_1", "rho_mode_minus_2")
+    assert values["rho_mode_1"] == pytest.approx(spectral_decay(singular_values(embeddings), 1))
+    assert values["rho_mode_minus_2"] == pytest.approx(spectral_decay(singular_values(embeddings), -2))
+    with pytest.raises(OptionError, match="mode 0"):
+        Spectrum(modes=[0])
 
 
 def test_a_flat_spectrum_has_no_decay_and_full_rank():
