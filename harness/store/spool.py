@@ -146,6 +146,7 @@ class RunFolder:
             self._record(lease.owner, utc_now(), "lost")
             lease.release()
             raise self._refusal(lease) from None
+        self._sweep()
         lease.release()
 
     def abandon(self, lease: Lease, cause: str = "interrupted") -> None:
@@ -210,6 +211,12 @@ class RunFolder:
 
     def _record(self, owner: Owner, end: str, cause: str) -> None:
         record_attempt(self.attempts_path, owner, end, cause)
+
+    def _sweep(self) -> None:
+        # What killed workers had begun to write aside. The run has ended, nobody needs it any more.
+        for path in self.path.glob("*.tmp-*"):
+            with suppress(OSError):
+                path.unlink()
 
     def _refusal(self, lease: Lease) -> StoreError:
         return StoreError(

@@ -196,6 +196,7 @@ def test_a_worker_that_is_killed_while_it_writes_leaves_no_half_result(tmp_path)
     folder.publish(make_result(spec), folder.take())
     assert folder.read_result() == make_result(spec)
     assert [attempt.cause for attempt in folder.attempts()] == ["lost", "done"]
+    assert {path.name for path in folder.path.iterdir()} == {"spec.json", "result.json", "attempts"}
 
 
 def test_a_full_disk_loses_the_result_but_leaves_nothing_half(tmp_path, monkeypatch):
