@@ -3,14 +3,12 @@
 import os
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from harness.cli import main
 from harness.store.database import record_study
 
 GOOD = """\
@@ -29,21 +27,6 @@ grid:
 IMAGES = GOOD.replace(
     "{name: glyphs, instances: 6, classes: 8}", "{name: image_folder, folder: birds, side: 28, crop: 28}"
 )
-
-
-@pytest.fixture
-def harness(monkeypatch, capsys, tmp_path):
-    """Runs the command line in this process, in an empty folder; gives exit code and what was said."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        said = capsys.readouterr()
-        return caught.value.code or 0, said.out + said.err
-
-    return run
 
 
 def write(text, name="mini.yaml"):
@@ -72,7 +55,7 @@ def left_behind():
 )
 @pytest.mark.parametrize("command", ["check", "run"])
 def test_a_wrong_study_starts_nothing(harness, command, study, expected):
-    code, said = harness(command, write(study))
+    code, _, said = harness(command, write(study))
     assert code == 2
     assert expected in said
     assert "Traceback" not in said
@@ -82,7 +65,7 @@ def test_a_wrong_study_starts_nothing(harness, command, study, expected):
 def test_a_missing_study_names_those_there_are(harness):
     Path("studies").mkdir()
     write(GOOD, "studies/mini.yaml")
-    code, said = harness("check", "minni")
+    code, _, said = harness("check", "minni")
     assert code == 2
     assert "did you mean 'mini'" in said
 
@@ -97,7 +80,7 @@ def images(folder, classes=4, each=8, size=28):
 
 
 def test_a_missing_data_folder_is_named(harness):
-    code, said = harness("run", write(IMAGES), "--data", "nowhere")
+    code, _, said = harness("run", write(IMAGES), "--data", "nowhere")
     assert code == 2
     assert "nowhere" in said
     assert "--data DIR" in said
@@ -106,7 +89,7 @@ def test_a_missing_data_folder_is_named(harness):
 
 def test_an_empty_data_folder_is_named(harness):
     Path("data/birds").mkdir(parents=True)
-    code, said = harness("run", write(IMAGES))
+    code, _, said = harness("run", write(IMAGES))
     assert code == 2
     assert "birds" in said
 
@@ -115,7 +98,7 @@ def test_a_class_with_one_image_is_named(harness):
     images("data/birds")
     for path in list(Path("data/birds/class_3").iterdir())[1:]:
         path.unlink()
-    code, said = harness("run", write(IMAGES))
+    code, _, said = harness("run", write(IMAGES))
     assert code == 2
     assert "class_3" in said
     assert "one image" in said
@@ -125,12 +108,12 @@ def test_a_truncated_image_is_named_and_skipped_only_when_the_study_says_so(harn
     images("data/birds")
     broken = Path("data/birds/class_0/3.png")
     broken.write_bytes(broken.read_bytes()[:200])
-    code, said = harness("prepare", "image_folder", "--set", "folder=birds", "--set", "side=28", "--set", "crop=28")
+    code, _, said = harness("prepare", "image_folder", "--set", "folder=birds", "--set", "side=28", "--set", "crop=28")
     assert code == 2
     assert "3.png" in said
     assert "on_bad_image: skip" in said
     skip = ["--set", "on_bad_image=skip"]
-    code, said = harness(
+    code, _, said = harness(
         "prepare", "image_folder", "--set", "folder=birds", "--set", "side=28", "--set", "crop=28", *skip
     )
     assert code == 0
@@ -139,7 +122,7 @@ def test_a_truncated_image_is_named_and_skipped_only_when_the_study_says_so(harn
 
 def test_a_results_folder_that_cannot_be_written_is_told_in_one_line(harness):
     Path("file").write_text("not a folder")
-    code, said = harness("run", write(GOOD), "--results", "file/results")
+    code, _, said = harness("run", write(GOOD), "--results", "file/results")
     assert code == 3
     assert "file/results" in said
     assert "Traceback" not in said
@@ -149,7 +132,7 @@ def test_a_database_that_is_none_is_left_as_it_is(harness):
     Path("results").mkdir()
     Path("results/harness.db").write_text("a letter to my grandmother, who never was a database, at some length" * 20)
     before = Path("results/harness.db").read_bytes()
-    code, said = harness("run", write(GOOD))
+    code, _, said = harness("run", write(GOOD))
     assert code == 3
     assert "harness.db" in said
     assert Path("results/harness.db").read_bytes() == before
@@ -163,7 +146,7 @@ def test_a_database_newer_than_the_code_is_refused_politely(harness):
     connection.execute("update schema_version set version = 999")
     connection.commit()
     connection.close()
-    code, said = harness("status")
+    code, _, said = harness("status")
     assert code == 3
     assert "newer" in said
     assert "Traceback" not in said
@@ -177,7 +160,7 @@ def test_a_full_disk_is_told_and_keeps_what_is_finished(harness, tmp_path):
     if mounted.returncode:
         pytest.skip("this machine does not let us mount a small disk")
     try:
-        code, said = harness("run", write(GOOD), "--results", disk / "results", "--workers", "1")
+        code, _, said = harness("run", write(GOOD), "--results", disk / "results", "--workers", "1")
         assert code == 3
         assert "Traceback" not in said
         assert "space" in said or "free" in said
@@ -187,12 +170,12 @@ def test_a_full_disk_is_told_and_keeps_what_is_finished(harness, tmp_path):
 
 @pytest.mark.parametrize("arguments", [["run"], ["rum"], ["run", "x.yaml", "--nonsense"], ["db", "export", "--table"]])
 def test_wrong_usage_exits_with_2(harness, arguments):
-    code, said = harness(*arguments)
+    code, _, said = harness(*arguments)
     assert code == 2
     assert "Traceback" not in said
 
 
 def test_a_set_without_a_value_says_what_is_right(harness):
-    code, said = harness("check", write(GOOD), "--set", "training.epochs")
+    code, _, said = harness("check", write(GOOD), "--set", "training.epochs")
     assert code == 2
     assert "PATH=VALUE" in said

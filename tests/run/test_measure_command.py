@@ -1,26 +1,11 @@
 """`harness measure`: the numbers of a file are those of the Python call, and a wrong file is told plainly."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
 import harness as library
-from harness.cli import main
-
-
-@pytest.fixture
-def harness(monkeypatch, capsys):
-    """Runs the command line in this process; gives exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return caught.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture
