@@ -74,8 +74,7 @@ class SoftTriple(nn.Module):
     def _spread(self, centers: Tensor) -> Tensor:
         """Half the mean distance of two centers of a class, 0 with a single one: [C, K, D] -> scalar."""
         classes, per_class, _ = centers.shape
-        first, second = torch.triu_indices(per_class, per_class, 1, device=centers.device)
-        products = (centers[:, first] * centers[:, second]).sum(2)
+        products = centers @ centers.transpose(1, 2)
         # 1e-5 is the authors' guard of the square root; the published normalization can leave its argument negative.
         distances = (2 + 1e-5 - 2 * products).clamp_min(1e-12).sqrt()
-        return distances.sum() / max(classes * per_class * (per_class - 1), 1)
+        return distances.triu(1).sum() / max(classes * per_class * (per_class - 1), 1)
