@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.errors import EnvironmentLacks
+from harness.errors import DataError, EnvironmentLacks
 
 Pooling = Literal["avg", "max", "avg+max"]
 
@@ -54,17 +57,58 @@ class PooledBackbone(nn.Module):
         return self
 
 
-def torchvision_model(build: Callable[..., nn.Module], weights: Any | None) -> nn.Module:
-    """A model of torchvision, with its downloaded weights where they are named. Raises EnvironmentLacks."""
-    if weights is None:
-        return build(weights=None)
+# Ready weights --------------------------------------------------------------------------------------------------------
+
+
+def named_or_file(names: tuple[str, ...]) -> Callable[[str], str]:
+    """A check of the option `weights`: one of torchvision's names, said explicitly, or a `.npz` file."""
+
+    def check(weights: str) -> str:
+        if weights not in names and not weights.endswith(".npz"):
+            known = ", ".join(names)
+            raise PydanticCustomError("weights", f"must be {known} or a .npz file in the data folder")
+        return weights
+
+    return check
+
+
+def ready_model(build: Callable[..., Any], kinds: Any, weights: str, data_root: Path | None = None) -> Any:
+    """A model of torchvision with no weights, with downloaded ones, or with those of a file.
+
+    Raises EnvironmentLacks when they cannot be fetched, DataError when the file is not what the model needs.
+    """
+    model = build(weights=None)
+    if weights.endswith(".npz"):
+        _load_file(model, (data_root or Path()) / weights)
+    elif weights != "none":
+        model.load_state_dict(_fetched(kinds[weights]))
+    return model
+
+
+def _fetched(weights: Any) -> Any:
     try:
-        state = weights.get_state_dict(progress=False, check_hash=True)
+        return weights.get_state_dict(progress=False, check_hash=True)
     except Exception as error:  # whatever the network, the disk or the hash has to say
         raise EnvironmentLacks(
             f"the weights {weights} could not be fetched from {weights.url} ({error}); put that file into "
             f"{torch.hub.get_dir()}/checkpoints, or use `weights: none`"
         ) from error
-    model = build(weights=None)
-    model.load_state_dict(state)
-    return model
+
+
+def _load_file(model: nn.Module, file: Path) -> None:
+    """Arrays named like the model's parameters and buffers; executes nothing, unlike a pickle."""
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+            state = {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}
+    except Exception as error:  # a damaged archive makes numpy raise nearly anything
+        raise DataError(f"the weights {file} cannot be read ({error})") from error
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise DataError(f"the weights {file} do not fit {type(model).__name__}: {error}") from error
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise DataError(
+            f"the weights {file} do not fit {type(model).__name__}: {len(missing)} arrays are missing "
+            f"({', '.join(missing[:3])}), {len(unexpected)} are unknown ({', '.join(unexpected[:3])})"
+        )

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import nn
 from torchvision.models import ResNet50_Weights, resnet50
 
-from harness.backbones._pooled import PooledBackbone, Pooling, torchvision_model
+from harness.backbones._pooled import PooledBackbone, Pooling, named_or_file, ready_model
 from harness.registry import BACKBONES
+
+WEIGHTS = ("none", "IMAGENET1K_V1", "IMAGENET1K_V2")
 
 
 @BACKBONES.register("resnet50")
 class ResNet50(PooledBackbone):
-    """Pooled feature maps of the last block. The published comparisons started from IMAGENET1K_V1."""
+    """Pooled feature maps of the last block. The published comparisons started from IMAGENET1K_V1.
+
+    `weights` may also name a `.npz` file in the data folder.
+    """
 
     revision = 1
 
     def __init__(
         self,
+        data_root: Path | None = None,
         *,
         embedding_dim: Annotated[int, Field(ge=1)] = 128,
-        weights: Literal["none", "IMAGENET1K_V1", "IMAGENET1K_V2"] = "none",
+        weights: Annotated[str, AfterValidator(named_or_file(WEIGHTS))] = "none",
         frozen_batchnorm: bool = False,
         pooling: Pooling = "avg",
     ) -> None:
-        ready = None if weights == "none" else ResNet50_Weights[weights]
-        trunk = nn.Sequential(*list(torchvision_model(resnet50, ready).children())[:-2])
+        model = ready_model(resnet50, ResNet50_Weights, weights, data_root)
+        trunk = nn.Sequential(*list(model.children())[:-2])
         super().__init__(trunk, 2048, pooling, frozen_batchnorm)

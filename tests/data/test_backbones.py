@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision.models import squeezenet1_0
 
-from harness.errors import EnvironmentLacks, OptionError
+from harness.errors import DataError, EnvironmentLacks, OptionError
 from harness.registry import BACKBONES, build
 
 
@@ -49,6 +51,14 @@ def test_in_evaluation_an_image_does_not_depend_on_its_batch(name):
 def test_the_width_of_the_convnet_can_be_chosen():
     narrow, usual = build("backbone", "convnet", width=8), build("backbone", "convnet")
     assert narrow.features * 4 == usual.features
+
+
+def test_a_deeper_convnet_has_one_more_convolution():
+    counts = [
+        sum(isinstance(module, nn.Conv2d) for module in build("backbone", "convnet", depth=depth).modules())
+        for depth in (3, 4)
+    ]
+    assert counts == [3, 4]
 
 
 @pytest.mark.parametrize("weights", ["DEFAULT", "IMAGENET1K_V9", "yes"])
@@ -99,3 +109,38 @@ def test_weights_that_cannot_be_fetched_are_told_with_the_way_around(monkeypatch
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(EnvironmentLacks, match=r"not be fetched from https://.* \(no network\); put that file into"):
         build("backbone", "resnet18", weights="IMAGENET1K_V1")
+
+
+# Weights of a file ----------------------------------------------------------------------------------------------------
+
+
+def test_weights_of_a_file_are_those_of_the_network(tmp_path):
+    torch.manual_seed(0)
+    given = {name: value.numpy() for name, value in squeezenet1_0().state_dict().items()}
+    np.savez(tmp_path / "mine.npz", **given)
+    torch.manual_seed(1)
+    backbone = build("backbone", "squeezenet", data_root=tmp_path, weights="mine.npz")
+    for name, value in backbone.trunk.state_dict().items():
+        assert (value.numpy() == given[f"features.{name}"]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda given: given.pop("features.0.weight"), r"1 arrays are missing \(features\.0\.weight\), 0 are unknown"),
+        (lambda given: given.update(extra=np.zeros(1)), r"0 arrays are missing \(\), 1 are unknown \(extra\)"),
+        (lambda given: given.update({"features.0.weight": np.zeros(3)}), "do not fit SqueezeNet: .*size mismatch"),
+        (lambda given: given.update(extra=np.array([object()])), "cannot be read .*allow_pickle"),
+    ],
+)
+def test_a_file_of_weights_that_do_not_fit_is_refused(tmp_path, change, message):
+    given = {name: value.numpy() for name, value in squeezenet1_0().state_dict().items()}
+    change(given)
+    np.savez(tmp_path / "mine.npz", **given)
+    with pytest.raises(DataError, match=f"(?s)mine\\.npz .*{message}"):
+        build("backbone", "squeezenet", data_root=tmp_path, weights="mine.npz")
+
+
+def test_a_file_of_weights_that_is_missing_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"gone\.npz cannot be read .*No such file"):
+        build("backbone", "mobilenet_v2", data_root=tmp_path, weights="gone.npz")
