@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Interrupted
+from harness.errors import Interrupted, StoreError
 from harness.provenance import provenance
 from harness.specs import RunResult
 from harness.store.files import utc_now
@@ -83,13 +83,29 @@ def work_on(folder: RunFolder, worker: Worker, stop: threading.Event) -> bool:
     lease = folder.take(device=worker.device, provenance=provenance())
     if lease is None:
         return False
-    try:
-        with said_to(folder.log_path):
+    with said_to(folder.log_path):
+        try:
             result = train(folder, lease, worker, stop)
-    except Interrupted:
-        folder.abandon(lease)
+        except Interrupted:
+            folder.abandon(lease)
+            return False
+        return publish(result, folder, lease)
+
+
+def publish(result: RunResult, folder: RunFolder, lease: Lease) -> bool:
+    """Make the result exist; one that cannot be written down is a failure, one that comes too late is dropped.
+
+    Raises StoreError when the disk refuses it.
+    """
+    try:
+        folder.publish(result, lease)
+    except (ValueError, TypeError) as error:  # a metric of somebody's that gives nan or a tensor
+        return publish(RunResult(result.run_id, "failed", "exception", f"its numbers: {error}"), folder, lease)
+    except StoreError as error:
+        if not lease.lost:
+            raise
+        print(error)
         return False
-    folder.publish(result, lease)
     folder.checkpoint_path.unlink(missing_ok=True)
     return True
 
