@@ -24,9 +24,9 @@ def row_distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def safe_sqrt(squared: Tensor) -> Tensor:
-    """Square root whose gradient at 0 is 0 instead of infinite."""
-    positive = squared > 0
-    return torch.where(positive, squared, 1).sqrt() * positive
+    """Square root whose gradient at 0 is 0 instead of infinite. What is not a number stays so."""
+    zero = squared <= 0
+    return torch.where(zero, 1, squared).sqrt() * ~zero
 
 
 def row_norms(x: Tensor) -> Tensor:

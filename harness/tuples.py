@@ -45,9 +45,8 @@ def choose(weights: Tensor, generator: torch.Generator | None = None) -> Tensor:
     uniform = torch.rand(len(weights), 1, dtype=torch.float64, device=weights.device, generator=generator)
     # `right=True` steps over columns of zero weight, also when the uniform number is exactly 0.
     column = torch.searchsorted(cumulative, uniform * total, right=True).squeeze(1)
-    # Rounding can give uniform * total == total; the last column of positive weight is then the answer.
-    last = (cumulative < total).sum(1)
-    return torch.where(total.squeeze(1) > 0, torch.minimum(column, last), -1)
+    # A product with a number below 1 is rounded to less than the total, unless that is subnormal: no weight then.
+    return torch.where(total.squeeze(1) >= torch.finfo(torch.float64).tiny, column, -1)
 
 
 def prefer(wanted: Tensor, otherwise: Tensor) -> Tensor:
@@ -117,4 +116,6 @@ def inverse_density_weights(embeddings: Tensor, allowed: Tensor, lower: float, u
     logs = logs.masked_fill(~within, -torch.inf)
     # A row without any entry would be -inf - -inf.
     highest = logs.amax(1, keepdim=True).nan_to_num(neginf=0.0)
-    return torch.where(within.any(1, keepdim=True), (logs - highest).exp(), allowed.double())
+    # What is not a number is drawn like anything, so that it comes to the loss and is seen there.
+    weights = (logs - highest).exp().nan_to_num(1.0) * allowed
+    return torch.where(within.any(1, keepdim=True), weights, allowed.double())

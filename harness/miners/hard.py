@@ -24,8 +24,9 @@ class Hard:
         """Embeddings [B, D], labels [B] -> up to B triplets."""
         embeddings = at_least_float32(embeddings)
         distances = squared_distances(embeddings, embeddings)
-        farthest, positive = distances.masked_fill(~partner_mask(labels), -torch.inf).max(1)
-        nearest, negative = distances.masked_fill(~negative_mask(labels), torch.inf).min(1)
-        positive = torch.where(farthest.isfinite(), positive, -1)
-        negative = torch.where(nearest.isfinite(), negative, -1)
+        partners, negatives = partner_mask(labels), negative_mask(labels)
+        farthest = distances.masked_fill(~partners, -torch.inf).argmax(1)
+        nearest = distances.masked_fill(~negatives, torch.inf).argmin(1)
+        positive = torch.where(partners.any(1), farthest, -1)
+        negative = torch.where(negatives.any(1), nearest, -1)
         return found_rows(torch.arange(len(labels), device=labels.device), positive, negative)

@@ -51,7 +51,8 @@ class Histogram(nn.Module):
         """Histograms of the positive and of the negative pairs, each of mass 1 (or 0 without pairs): [2, bins]."""
         # Every pair is there twice, (i, j) and (j, i), which the division takes out again.
         place = (similarities + 1) * ((self.bins - 1) / 2)
-        cell = place.detach().floor().clamp(0, self.bins - 2).long()
+        # What is not a number must become a loss that is none, not an index.
+        cell = place.detach().nan_to_num().floor().clamp(0, self.bins - 2).long()
         lower = (1 - (place - cell).abs()).relu() * pairs
         upper = (1 - (place - cell - 1).abs()).relu() * pairs * self.upper_kept[cell]
         node = (cell + self.bins * negatives).flatten()

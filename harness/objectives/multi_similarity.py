@@ -62,7 +62,8 @@ class MultiSimilarity(nn.Module):
         positives, negatives = partner_mask(labels), negative_mask(labels)
         least_positive = similarities.masked_fill(~positives, torch.inf).amin(1, keepdim=True)
         most_negative = similarities.masked_fill(~negatives, -torch.inf).amax(1, keepdim=True)
+        # Said by what is dropped, so that what is not a number stays and makes the loss none.
         return (
-            positives & (similarities - self.margin < most_negative),
-            negatives & (similarities + self.margin > least_positive),
+            positives & ~(similarities - self.margin >= most_negative),
+            negatives & ~(similarities + self.margin <= least_positive),
         )

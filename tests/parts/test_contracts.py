@@ -80,12 +80,35 @@ def test_no_tuple_gives_a_loss_of_0_with_a_gradient_of_0(name):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES.names())
+def test_embeddings_that_are_not_numbers_give_a_loss_that_is_none(name):
+    part, (embeddings, labels) = objective(name), balanced_batch(classes=3, dim=5)
+    for tuples in inputs_of(part, embeddings, labels):
+        assert part(torch.full_like(embeddings, torch.nan), labels, tuples).isnan()
+
+
+@pytest.mark.parametrize("options", [{}, {"upper_cutoff": None}])
+@pytest.mark.parametrize("name", MINERS.names())
+def test_miners_pass_on_embeddings_that_are_not_numbers(name, options):
+    known = MINERS.schema(name).model_fields
+    options = {option: value for option, value in options.items() if option in known}
+    embeddings, labels = balanced_batch(classes=4, dim=8)
+    mined = drawn_by(name, torch.full_like(embeddings, torch.nan), labels, **options)
+    assert len(mined.anchor) > len(labels) / math.e
+
+
+@pytest.mark.parametrize("name", OBJECTIVES.names())
 def test_absent_rows_count_for_nothing(name):
     part, (embeddings, labels) = objective(name), balanced_batch(classes=3, dim=5)
     tuples = drawn_by("random", embeddings, labels)
     padded = Triplets(*(torch.cat([row, torch.zeros(4, dtype=torch.int64)]) for row in tuples))
     assert present(padded).sum() == len(tuples.anchor)
     torch.testing.assert_close(part(embeddings, labels, padded), part(embeddings, labels, tuples))
+
+
+def test_a_row_that_names_its_anchor_as_negative_alone_counts():
+    embeddings, tuples = torch.tensor([[0.0], [3.0]]), Triplets(*torch.tensor([[0, 1], [1, 1], [0, 1]]))
+    assert present(tuples).tolist() == [True, False]
+    assert build("objective", "triplet")(embeddings, torch.tensor([0, 0]), tuples).item() == pytest.approx(9.2)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES.names())

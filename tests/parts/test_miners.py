@@ -74,6 +74,9 @@ def test_choose_stays_inside_the_weight_at_both_ends_of_the_uniform_numbers(unif
     monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, uniform, dtype=torch.float64))
     weights = torch.tensor([[0.0, 0.3, 0.0, 0.7, 0.1, 0.0], [0.0, 1e-30, 0.0, 0.0, 0.0, 0.0]])
     assert choose(weights).tolist() == [1 if uniform == 0 else 4, 1]
+    totals = torch.linspace(0.1, 4, 10_000, dtype=torch.float64)[:, None]
+    assert (choose(torch.cat((totals, 0 * totals), 1)) == 0).all()
+    assert choose(torch.tensor([[5e-324, 0.0]], dtype=torch.float64)) == -1
 
 
 def test_rows_with_a_member_that_was_not_found_are_dropped():
