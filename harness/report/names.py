@@ -46,7 +46,7 @@ METRICS = {
     "f1": Metric("F1"),
     "pi_intra": Metric("π intra", percent=False, digits=3),
     "pi_inter": Metric("π inter", percent=False, digits=3),
-    "density": Metric("density π intra / π inter", percent=False, digits=3),
+    "density": Metric("density", percent=False, digits=3),
     "rho": Metric(f"spectral decay {RHO}", percent=False, digits=3),
     "alignment": Metric("alignment", percent=False, digits=3),
     "uniformity": Metric("uniformity", percent=False, digits=2),

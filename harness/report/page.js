@@ -35,5 +35,4 @@ const open = () => {
   if (details) { details.open = true; target.scrollIntoView(); }
 };
 addEventListener("hashchange", open);
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
 open();

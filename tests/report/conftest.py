@@ -91,7 +91,7 @@ def make_database(
                 runs.append(
                     {"run_id": run_id, "method": method, **axes, "seed": seed, "state": state, "cause": cause}
                     | {"message": message, "train_seconds": 8 + 3 * rng.random() if done else None}
-                    | {"evaluate_seconds": 2.0 if done else None, "peak_memory_mb": 310.0 if done else None}
+                    | {"total_seconds": 12.0 if done else None, "peak_device_memory_mb": 310.0 if done else None}
                 )
                 if not done:
                     continue

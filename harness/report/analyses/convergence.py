@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from harness.report.evidence import CELL, Evidence
-from harness.report.figures.multiples import multiples
+from harness.report.figures.multiples import left_out, multiples
 from harness.report.names import metric
 from harness.report.section import Drawing, Section, Table
 
@@ -51,17 +51,15 @@ def _drawing(curves: pd.DataFrame, name: str, setting: str) -> Drawing:
         f"{setting}: test R@1 after every epoch, mean over {seeds} seeds, no interval drawn (sd in the table); one "
         "panel an objective, the other methods in grey. No selection of epochs."
     )
+    caption += left_out(curves)
     alt = f"Curves of test recall at 1 over epochs, {setting}"
     return Drawing(name, caption, partial(_draw, curves), alt, "convergence")
 
 
 def _draw(curves: pd.DataFrame) -> Figure:
-    figure, axes = multiples(curves, "epoch", "mean", scale=metric(METRIC).scale)
+    figure, axes = multiples(curves, "epoch", "mean", xlabel="epoch", ylabel="test R@1 (%)", scale=metric(METRIC).scale)
     for axis in axes:
-        axis.set_xlabel("epoch")
-        axis.set_ylabel("test R@1 (%)")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axis.label_outer()
     return figure
 
 

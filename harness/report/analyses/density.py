@@ -160,10 +160,10 @@ def _grid(evidence: Evidence, clouds: dict[str, pd.DataFrame], table: pd.DataFra
     caption = (
         "Each point is a method: the mean over seeds of a property of the embedding of the training classes "
         "(horizontal) and of R@1 on the test classes (vertical, with Student-t 95% interval over seeds, cut where it "
-        f"leaves the panel), ours at the {SELECTIONS[evidence.selection]}. Dashed: least squares over plain methods; r "
-        f"Pearson, {SPEARMAN} Spearman over plain methods with bootstrap 95% interval. Arrows lead from a method to "
-        "its regularized form. The lower rows are the points of Roth et al. (2020): 5 seeds, the epoch of the best "
-        "test R@1."
+        f"leaves the panel), ours at the {SELECTIONS[evidence.selection]}. Density is π intra / π inter. Dashed: least "
+        f"squares over plain methods; r Pearson, {SPEARMAN} Spearman over plain methods with bootstrap 95% interval. "
+        "Arrows lead from a method to its regularized form. The lower rows are the points of Roth et al. (2020): 5 "
+        "seeds, the epoch of the best test R@1."
     )
     told = {
         (row["source"], row["property"]): _told(row) for row in table.to_dict("records") if row["methods"] == "plain"

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from harness.report.evidence import CELL, Evidence
-from harness.report.figures.multiples import multiples
+from harness.report.figures.multiples import left_out, multiples
 from harness.report.names import SELECTIONS
 from harness.report.section import Drawing, Section, Table
 
@@ -55,19 +55,19 @@ def _drawing(evidence: Evidence, spectra: pd.DataFrame, name: str, setting: str)
         f"{setting}: singular values of the embeddings of the training classes, each run's divided by their sum, mean "
         f"over {seeds} seeds; {SELECTIONS[evidence.selection]}. One panel an objective, the other methods in grey."
     )
+    caption += left_out(spectra)
     return Drawing(name, caption, partial(_draw, spectra), f"Singular value spectra, {setting}", "spectra")
 
 
 def _draw(spectra: pd.DataFrame) -> Figure:
-    figure, axes = multiples(spectra, "index", "mean")
+    figure, axes = multiples(
+        spectra, "index", "mean", xlabel="singular value, largest first", ylabel="share of the sum"
+    )
     for axis in axes:
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_locator(NullLocator())
-        axis.set_xlabel("singular value, largest first")
-        axis.set_ylabel("share of the sum")
-        axis.label_outer()
     return figure
 
 

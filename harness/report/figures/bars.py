@@ -19,14 +19,14 @@ def method_bars(rows: pd.DataFrame, setting: str) -> Figure:
     Columns: method, regularizer, mean, half_width, and of each data set of the literature value and half width.
     """
     shown = [dataset for dataset in published.DATASETS if rows[dataset].notna().any()]
-    height = 0.9 + 0.23 * len(rows)
+    height = 1.05 + 0.23 * len(rows)
     figure, [axes] = panels(1, 1 + len(shown), 2.6, height, sharey=True)
     figure.set_size_inches(4.4 + 2.0 * len(shown), height)
-    _panel(axes[0], rows, rows["mean"], rows["half_width"], f"here: {setting}")
+    _panel(axes[0], rows, rows["mean"], rows["half_width"], f"here:\n{setting}")
     axes[0].set_yticks(range(len(rows)), list(rows["method"]))
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
     for axis, dataset in zip(axes[1:], shown, strict=True):
-        _panel(axis, rows, rows[dataset], rows[f"{dataset}_half_width"], f"published: {published.DATASETS[dataset]}")
+        _panel(axis, rows, rows[dataset], rows[f"{dataset}_half_width"], f"published:\n{published.DATASETS[dataset]}")
         axis.tick_params(axis="y", length=0)
     if rows["regularizer"].nunique() > 1:
         kinds = ((PLAIN, "plain"), (REGULARIZED, "regularized"))

@@ -7,12 +7,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.report.evidence import CELL
-from harness.report.style import DASHES, FAINT, MARKERS, SERIES, panels
+from harness.report.style import DASHES, FAINT, MARKERS, PAPER, SERIES, panels
+
+MAX_PANELS = 18
 
 
-def multiples(curves: pd.DataFrame, x: str, y: str, scale: float = 1.0) -> tuple[Figure, list[Axes]]:
+def left_out(curves: pd.DataFrame) -> str:
+    """What a caption says of objectives for which there is no panel; empty when all have one."""
+    more = curves["objective"].nunique() - MAX_PANELS
+    return f" The first {MAX_PANELS} objectives; {more} more are in the table." if more > 0 else ""
+
+
+def multiples(
+    curves: pd.DataFrame, x: str, y: str, *, xlabel: str, ylabel: str, scale: float = 1.0
+) -> tuple[Figure, list[Axes]]:
     """Small multiples by objective: its methods in color with a legend, all other methods as faint lines."""
-    objectives = list(dict.fromkeys(curves["objective"]))
+    objectives = list(dict.fromkeys(curves["objective"]))[:MAX_PANELS]
+    curves = curves[curves["objective"].isin(objectives)]
     columns = min(3, len(objectives))
     rows = -(-len(objectives) // columns)
     figure, grid = panels(rows, columns, 3.2, 2.5, sharex=True, sharey=True)
@@ -35,7 +46,11 @@ def multiples(curves: pd.DataFrame, x: str, y: str, scale: float = 1.0) -> tuple
             )
         axis.set_title(str(objective))
         if len(own) > 1:
-            axis.legend(loc="best", fontsize=7, handlelength=2.2)
+            axis.legend(loc="best", fontsize=7, handlelength=2.2, frameon=True, facecolor=PAPER, edgecolor="none")
+    for place, axis in enumerate(axes[: len(objectives)]):
+        lowest = place + columns >= len(objectives)
+        axis.set(xlabel=xlabel if lowest else "", ylabel=ylabel if place % columns == 0 else "")
+        axis.tick_params(labelbottom=lowest)
     for axis in axes[len(objectives) :]:
         axis.set_axis_off()
     return figure, axes[: len(objectives)]

@@ -8,14 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 
+from harness.report.figures.labels import place_labels
 from harness.report.names import STATISTICS, metric, number
 from harness.report.statistics import least_squares
-from harness.report.style import INK, MUTED, PAPER, PLAIN, REGULARIZED, limits, panels, role_color, tip
-
-HALO = [withStroke(linewidth=2.5, foreground=PAPER)]
-"""Keeps a label readable where lines pass behind it."""
+from harness.report.style import INK, MUTED, PLAIN, REGULARIZED, limits, panels, role_color, tip
 
 
 def property_grid(clouds: dict[str, pd.DataFrame], told: dict[tuple[str, str], str]) -> Figure:
@@ -40,14 +37,19 @@ def labelled_decay(own: pd.DataFrame) -> Figure:
     settings = list(dict.fromkeys(own["setting"]))
     figure, grid = panels(len(settings), 1, 7.6, 4.6)
     for [axis], setting in zip(grid, settings, strict=True):
+        axis.locator_params(axis="x", nbins=8)
         cloud = own[(own["setting"] == setting) & own["rho"].notna()]
         _scatter(axis, cloud, "rho", own=True)
-        figure.canvas.draw()
-        _place_labels(axis, cloud)
         axis.set_title(setting)
         axis.set_ylabel("test R@1 (%)")
         axis.set_xlabel(f"{metric('rho').title}, train classes")
     _legend(figure)
+    figure.draw_without_rendering()  # the labels are placed in the final layout
+    for [axis], setting in zip(grid, settings, strict=True):
+        axis.locator_params(axis="x", nbins=8)
+        cloud = own[(own["setting"] == setting) & own["rho"].notna()]
+        x, y = cloud["rho"].to_numpy(dtype=float), cloud["recall_at_1"].to_numpy(dtype=float) * 100
+        place_labels(axis, x, y, list(cloud["method"]))
     return figure
 
 
@@ -68,9 +70,10 @@ def _scatter(axis: Any, cloud: pd.DataFrame, name: str, own: bool) -> None:
             (start[name], start["recall_at_1"] * 100),
             arrowprops={"arrowstyle": "->", "color": MUTED, "linewidth": 0.7, "alpha": 0.7, "shrinkA": 3, "shrinkB": 3},
         )
-    line = least_squares(*_plain_pairs(cloud, name))
+    x, y = _plain_pairs(cloud, name)
+    line = least_squares(x, y)
     if line:
-        ends = np.array([0.9 * cloud[name].min(), 1.1 * cloud[name].max()])
+        ends = np.array([0.9 * x.min(), 1.1 * x.max()])
         axis.plot(ends, (line[0] * ends + line[1]) * 100, color=MUTED, linestyle=(0, (4, 2)), linewidth=1, zorder=1)
     if len(cloud):
         axis.set_ylim(*limits(cloud["recall_at_1"] * 100, cloud["half_width"] * 100))
@@ -87,51 +90,6 @@ def _arrows(cloud: pd.DataFrame) -> list[tuple[dict[Any, Any], dict[Any, Any]]]:
     records = cloud.to_dict("records")
     named = {row["method"]: row for row in records}
     return [(named[row["base"]], row) for row in records if row["base"] in named]
-
-
-def _place_labels(axis: Any, cloud: pd.DataFrame) -> None:
-    """Each label goes to the first of eight places around its point where it covers no point and no label."""
-    renderer = axis.figure.canvas.get_renderer()
-    frame = axis.get_window_extent(renderer)
-    dots = axis.transData.transform(np.column_stack([cloud["rho"], cloud["recall_at_1"] * 100]))
-    taken: list[Any] = []
-    for row in cloud.to_dict("records"):
-        for radius in (6, 12, 20, 30, 42):
-            for dx, dy, ha, va in _PLACES:
-                text = axis.annotate(
-                    row["method"],
-                    (row["rho"], row["recall_at_1"] * 100),
-                    xytext=(dx * radius, dy * radius),
-                    textcoords="offset points",
-                    ha=ha,
-                    va=va,
-                    fontsize=7.5,
-                    path_effects=HALO,
-                    arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5} if radius > 12 else None,
-                )
-                box = text.get_window_extent(renderer)
-                free = not any(box.overlaps(other) for other in taken)
-                inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-                clear = not any(box.padded(2).contains(px, py) for px, py in dots)
-                if free and clear and inside:
-                    taken.append(box)
-                    break
-                text.remove()
-            else:
-                continue
-            break
-
-
-_PLACES = (
-    (1, 0, "left", "center"),
-    (-1, 0, "right", "center"),
-    (0, 1, "center", "bottom"),
-    (0, -1, "center", "top"),
-    (0.7, 0.7, "left", "bottom"),
-    (-0.7, 0.7, "right", "bottom"),
-    (0.7, -0.7, "left", "top"),
-    (-0.7, -0.7, "right", "top"),
-)
 
 
 def _legend(figure: Any) -> None:
