@@ -1,8 +1,8 @@
 """The image bank: every image decoded once into one array on disk, from which batches are cut on the device.
 
-There are no loader processes: a batch is a gather and a few batched operations (`views`), so a run needs one process,
-and its batches depend on (run seed, epoch, sample) alone. A bank is a folder named by what decides its content; it
-appears by one rename, so that it is whole or not there, and all runs and workers of a machine share it.
+There are no loader processes: a batch is a gather and a few batched operations (`views`, `pixels`), so a run needs one
+process, and its batches depend on (run seed, epoch, sample) alone. A bank is a folder named by what decides its
+content; it appears by one rename, so that it is whole or not there, and all runs and workers of a machine share it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from torch import Tensor
 from harness.errors import DataError, StoreError
 from harness.images import DECODER, ImageSource, Progress, checked, silent
 from harness.training.bank_files import alone, checksum, decode_bank, refusal
-from harness.training.views import apply_view, plan_view
+from harness.training.pixels import apply_view
+from harness.training.views import plan_view
 
 HEADROOM = 0.5
 """The share of a GPU's free memory that a bank may take; the rest is the network's."""

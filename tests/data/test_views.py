@@ -8,17 +8,8 @@ from scipy.stats import chi2_contingency, ks_2samp, kstest
 from torchvision.transforms import ColorJitter, RandomCrop, RandomResizedCrop
 from torchvision.transforms import functional as TF
 
-from harness.training.views import (
-    MAX_SHIFT,
-    ORDERS,
-    Plan,
-    apply_view,
-    center_boxes,
-    jitter_colors,
-    plan_view,
-    sample_boxes,
-    uniforms,
-)
+from harness.training.pixels import apply_view, jitter_colors, sample_boxes
+from harness.training.views import MAX_SHIFT, ORDERS, Plan, center_boxes, plan_view, uniforms
 
 MANY = np.arange(4000)
 
