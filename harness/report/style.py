@@ -21,6 +21,9 @@ INK, MUTED, RULE, PAPER = "#1f2328", "#6b7280", "#d5d9df", "#fefefe"
 PLAIN, REGULARIZED, OTHER, FAINT = "#0072b2", "#d55e00", "#009e73", "#b9bfc8"
 """Roles after Okabe and Ito (2008): blue for plain methods, vermilion for regularized ones, green for a third kind."""
 
+HEAT = "#02639c"
+"""The dark end of heat maps; no role, because shades must keep their order in both schemes."""
+
 CSS_VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",

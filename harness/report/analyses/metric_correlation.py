@@ -14,7 +14,7 @@ from harness.report.evidence import Evidence
 from harness.report.names import METRICS, QUALITY, SELECTIONS, metric, number
 from harness.report.section import Drawing, Section, Table
 from harness.report.statistics import MIN_POINTS, pearson
-from harness.report.style import panels
+from harness.report.style import HEAT, panels
 
 TITLE = "Do the metrics agree?"
 
@@ -78,7 +78,7 @@ def _table(matrix: pd.DataFrame, name: str, setting: str) -> Table:
     caption = (
         f"{setting}: Pearson correlation between metrics over the seed means of {matrix.attrs['n']} plain methods."
     )
-    return Table(name, caption, numbers, shown)
+    return Table(name, caption, numbers, shown, folded=True)
 
 
 def _heat_maps(evidence: Evidence, matrices: dict[str, pd.DataFrame], name: str, papers: bool) -> Drawing:
@@ -91,7 +91,7 @@ def _heat_maps(evidence: Evidence, matrices: dict[str, pd.DataFrame], name: str,
         counts = ", ".join(f"{matrix.attrs['n']} methods ({setting})" for setting, matrix in matrices.items())
         caption = (
             f"Pearson correlation between metrics on the test classes over the seed means of plain methods: {counts}; "
-            f"{SELECTIONS[evidence.selection]}. Shades run from 0 to 1; negative values are as dark as 0."
+            f"{SELECTIONS[evidence.selection]}. Shades run from 0 (light) to 1; negative values are as light as 0."
         )
     table = "" if papers else "metric_correlation_1"
     alt = "Heat map of correlations between metrics"
@@ -112,7 +112,7 @@ def _draw(matrices: dict[str, pd.DataFrame], in_a_row: bool) -> Figure:
             ax=axis,
             vmin=0,
             vmax=1,
-            cmap="cividis",
+            cmap=sns.light_palette(HEAT, as_cmap=True),
             annot=True,
             fmt=".2f",
             annot_kws={"fontsize": 8},
@@ -123,6 +123,9 @@ def _draw(matrices: dict[str, pd.DataFrame], in_a_row: bool) -> Figure:
             xticklabels=titles,
             yticklabels=titles,
         )
+        for text in axis.texts:
+            # seaborn turns to dark text only at much lighter shades than white can be read on
+            text.set_color("white" if float(text.get_text()) > 0.65 else "black")
         axis.set_title(title if not in_a_row else title.replace(": ", ":\n"))
         axis.set_xticks(axis.get_xticks(), titles, rotation=45, ha="right", rotation_mode="anchor")
         axis.tick_params(axis="x", length=0)

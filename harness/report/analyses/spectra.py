@@ -82,4 +82,4 @@ def _table(evidence: Evidence, spectra: pd.DataFrame) -> Table:
         "Mean spectrum over n seeds, training classes: share of the largest and the smallest singular value, and how "
         f"many hold half of the sum; {SELECTIONS[evidence.selection]}. The CSV has all values."
     )
-    return Table("spectra", caption, spectra, evidence.with_setting(pd.DataFrame(rows)))
+    return Table("spectra", caption, spectra, evidence.with_setting(pd.DataFrame(rows)), folded=True)
