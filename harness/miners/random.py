@@ -15,7 +15,7 @@ class Random:
     class).
 
     Draws are independent, so a triplet can occur twice; the published code (Roth et al., 2020) lists all triplets and
-    draws without replacement, which at 56 classes x 2 differs for one triplet in 110.
+    draws without replacement, which at 56 classes x 2 concerns one triplet in 220.
     """
 
     revision = 1
