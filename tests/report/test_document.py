@@ -263,7 +263,7 @@ def test_a_study_without_any_run_is_a_page_too(make, tmp_path):
     [
         ("_curves", "No run has a curve"),
         ("_spectra", "No run has a spectrum"),
-        ("_measurements", "No run has a result yet"),
+        ("_measurements", "15 runs are done, but none has a test metric by the selection rule last"),
     ],
 )
 def test_what_was_not_measured_is_left_out_and_said(make, tmp_path, missing, text):
@@ -302,3 +302,8 @@ def test_configurations_that_share_a_name_are_not_taken_for_seeds(make):
         "triplet + random (optimizer.lr=0.001)",
     ]
     assert all(row["planned"] == 2 for row in rows)
+
+
+def test_a_selection_rule_that_was_not_recorded_is_not_mistaken_for_missing_runs(database):
+    numbers = report_json(database, "fair_comparison", selection="best_validation", analyses=["leaderboard"])
+    assert "40 runs are done, but none" in numbers["analyses"]["leaderboard"]["text"][0]

@@ -19,7 +19,7 @@ def analyze(evidence: Evidence) -> Section:
     """One table a setting, sorted by test R@1; methods without a number stand last with the reason."""
     shown = [name for name in QUALITY if name in evidence.metrics("test")]
     if not shown:
-        return Section("leaderboard", "Leaderboard", ["No run has a result yet."])
+        return Section("leaderboard", "Leaderboard", [_nothing(evidence)])
     numbers = leaderboard(evidence, shown)
     tables = [
         _table(evidence, numbers[numbers["setting"] == setting], shown, f"leaderboard_{index}", setting)
@@ -66,6 +66,13 @@ def _cell(row: dict[Any, Any], name: str) -> str:
     no_interval = high is None or not math.isfinite(high)
     text = mean_text(Mean(mean, None, None if no_interval else low, None if no_interval else high, n), name)
     return text if n in (0, 1, row["done"]) else f"{text} (n={n})"
+
+
+def _nothing(evidence: Evidence) -> str:
+    done = int((evidence.runs["state"] == "done").sum())
+    if not done:
+        return "No run has a result yet."
+    return f"{done} runs are done, but none has a test metric by the selection rule {evidence.selection}."
 
 
 def _reading(evidence: Evidence) -> str:
