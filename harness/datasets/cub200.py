@@ -25,7 +25,7 @@ class Cub200:
         data_root: Path,
         *,
         side: Annotated[int, Field(ge=1)] = 256,
-        resize: Annotated[int, Field(ge=1)] = 256,
+        resize: Annotated[int, Field(ge=1)] | None = None,
         crop: Annotated[int, Field(ge=1)] = 224,
         on_bad_image: OnBadImage = "error",
     ) -> None:

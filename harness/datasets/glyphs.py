@@ -39,11 +39,11 @@ STIX = ["STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta
 
 SIDE = 28
 FINE = 4  # letters are drawn this many times larger, moved there, and then averaged down
-FONT_PIXELS = 19 * FINE
-ROTATION_DEGREES = 20.0
-SCALE = (0.8, 1.2)
-SHEAR = 0.25
-SHIFT_PIXELS = 2.5
+FONT_PIXELS = 18 * FINE
+ROTATION_DEGREES = 30.0
+SCALE = (0.7, 1.2)
+SHEAR = 0.3
+SHIFT_PIXELS = 3.0
 
 
 @DATASETS.register("glyphs")

@@ -39,7 +39,7 @@ class ImageFolder:
         train_classes: list[str] | None = None,
         test_classes: list[str] | None = None,
         side: Annotated[int, Field(ge=1)] = 256,
-        resize: Annotated[int, Field(ge=1)] = 256,
+        resize: Annotated[int, Field(ge=1)] | None = None,
         crop: Annotated[int, Field(ge=1)] = 224,
         on_bad_image: OnBadImage = "error",
     ) -> None:

@@ -35,6 +35,15 @@ def test_the_first_half_of_the_sorted_class_folders_trains(write_images):
     assert (source.side, source.resize, source.crop) == (256, 256, 224)
 
 
+def test_side_resize_and_crop_can_be_chosen_and_resize_follows_the_crop(write_images):
+    root = write_images(FOLDERS)
+    small = ImageFolder(root, folder="birds", side=32, crop=28).source()
+    assert (small.side, small.resize, small.crop) == (32, 32, 28)
+    assert ImageFolder(root, folder="birds", resize=28, crop=28).source().resize == 28
+    with pytest.raises(DataError, match=r"crop \(224\) is larger than resize \(128\)"):
+        ImageFolder(root, folder="birds", resize=128).source()
+
+
 @pytest.mark.parametrize(
     ("options", "split"),
     [

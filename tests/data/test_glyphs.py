@@ -81,3 +81,13 @@ def test_the_digest_follows_the_options():
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(OptionError, match="option"):
         DATASETS.check("glyphs", options)
+
+
+def test_raw_pixels_neither_fail_nor_solve_the_task():
+    source = Glyphs(instances=8).source()
+    test = np.flatnonzero(~source.is_train)
+    pixels = np.stack([source.read(i).ravel() for i in test]).astype(float)
+    pixels /= np.linalg.norm(pixels, axis=1, keepdims=True)
+    similarity = pixels @ pixels.T - 2 * np.eye(len(pixels))
+    recall = (source.labels[test][similarity.argmax(1)] == source.labels[test]).mean()
+    assert 0.05 < recall < 0.3  # chance is below 0.01
