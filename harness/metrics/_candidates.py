@@ -10,8 +10,8 @@ from harness.metrics._ranks import ordered_bits
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-NOTHING = np.int64(0x7FFFFFFF << 32)
-"""A key behind all others; its index is 0, so that looking it up does no harm."""
+NOTHING = np.int64(0x7FFFFFFF << 32 | 0x7FFFFFFF)
+"""A key behind all others, with an index that no sample has."""
 
 
 class Candidates:
@@ -37,8 +37,7 @@ class Candidates:
         if (self.found[queries] + counts).max() > self.room:
             self.forget(first + np.flatnonzero(self.found[queries] + counts > self.room))
         # The place behind those of the same query that are there already or come before it in this call.
-        start = self.found[queries] - (np.cumsum(counts) - counts)
-        column = np.arange(len(query)) + start[query - first]
+        column = np.arange(len(query)) + np.repeat(self.found[queries] - (np.cumsum(counts) - counts), counts)
         key = ordered_bits(distance) << 32 | index
         self.found[queries] += counts
         if self.found[queries].max() > self.room:
@@ -51,7 +50,8 @@ class Candidates:
         queries = queries[(self.found[queries] > self.depth) & (self.found[queries] <= self.room)]
         if len(queries) == 0:
             return
-        keys = self.sorted(queries)
+        keys = self.rows(queries)
+        keys.partition(self.depth - 1, axis=1)
         self.keys.reshape(-1, self.room)[queries, : self.depth] = keys[:, : self.depth]
         self.found[queries] = self.depth
         bits = (keys[:, self.depth - 1] >> 32).astype(np.int32)
@@ -59,9 +59,14 @@ class Candidates:
 
     def sorted(self, queries: Array) -> Array:
         """Keys of these queries [q], ascending, in rows filled up with `NOTHING`; -> int64 [q, at most room]."""
+        keys = self.rows(queries)
+        keys.sort(axis=1)
+        return keys
+
+    def rows(self, queries: Array) -> Array:
+        """A copy of the keys of these queries, as in `sorted` but in no order."""
         found = self.found[queries]
         width = min(int(found.max(initial=0)), self.room)
         keys = self.keys.reshape(-1, self.room)[queries, :width]
         keys[np.arange(width) >= found[:, None]] = NOTHING
-        keys.sort(axis=1)
         return keys

@@ -13,17 +13,16 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from harness.measured import classes_of
 from harness.metrics._candidates import Array, Candidates
 from harness.metrics._ranks import BLOCK, RankBlock, classes_by_size, full_ranks, rectangles, scaled
-
-Item = TypeVar("Item")
 
 FAR = torch.iinfo(torch.int64).max
 """The rank of a positive that is not among the wanted neighbors."""
@@ -44,13 +43,29 @@ def near_ranks(embeddings: Tensor, labels: Tensor, depth: int) -> Iterator[RankB
     if plan is None:
         yield from full_ranks(embeddings, labels)
         return
-    search = Search(scaled(embeddings), labels, plan)
-    search.run()
-    unlucky = torch.zeros(len(labels), dtype=torch.bool)
-    for block, complete in search.blocks():
-        unlucky[block.queries[~complete]] = True
-        yield RankBlock(block.queries[complete], block.ranks[complete])
-    yield from full_ranks(embeddings, labels, queries=unlucky)
+    with single_threaded() as threads:
+        search = Search(scaled(embeddings), labels, plan, threads)
+        search.run()
+        unlucky = torch.zeros(len(labels), dtype=torch.bool)
+        for block, complete in search.blocks():
+            unlucky[block.queries[~complete]] = True
+            yield RankBlock(block.queries[complete], block.ranks[complete])
+        yield from full_ranks(embeddings, labels, queries=unlucky)
+
+
+@contextmanager
+def single_threaded() -> Iterator[int]:
+    """Gives the number of threads that torch may use and takes them away from its single operations.
+
+    Tiles are too small to be shared between threads, and half of what is done to them is not torch's; the threads
+    work on different tiles instead.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -83,8 +98,8 @@ def planned(embeddings: Tensor, labels: Tensor, depth: int) -> Plan | None:
 class Search:
     """One pass over all pairs of samples, which are taken in random order. A position is a place in that order."""
 
-    def __init__(self, embeddings: Tensor, labels: Tensor, plan: Plan) -> None:
-        self.embeddings, self.labels, self.plan = embeddings, labels, plan
+    def __init__(self, embeddings: Tensor, labels: Tensor, plan: Plan, threads: int = 1) -> None:
+        self.embeddings, self.labels, self.plan, self.threads = embeddings, labels, plan, threads
         self.order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
         half = embeddings.square().sum(1) / 2
         self.half = half[self.order]
@@ -93,7 +108,9 @@ class Search:
         self.indices = self.order.numpy()
         self.position = torch.empty_like(self.order)
         self.position[self.order] = torch.arange(len(self.order))
-        self.memory = Memory()
+        self.classes = np.append(classes_of(labels)[1].numpy().astype(np.int32), np.int32(-1))
+        self.sample = embeddings[self.order[: plan.sample]]
+        self.memory = Memory(embeddings.shape[1])
         self.writing = threading.Lock()
 
     def run(self) -> None:
@@ -101,18 +118,37 @@ class Search:
         number, sample, height = len(self.labels), self.plan.sample, TILE * TILE // self.plan.sample
         # The thresholds of the sample must stand before others are compared with it.
         for first, last in ((0, sample), (sample, number)):
-            in_parallel(lambda rows: self.compare(rows, [slice(0, sample)], tighten=True), ranges(first, last, height))
-        in_parallel(lambda rows: self.compare(rows, ranges(rows.start, number, TILE)), ranges(sample, number, TILE))
+            self.in_parallel(
+                lambda rows: self.compare(rows, [slice(0, sample)], tighten=True), ranges(first, last, height)
+            )
+        self.in_parallel(
+            lambda rows: self.compare(rows, ranges(rows.start, number, TILE)), ranges(sample, number, TILE)
+        )
+
+    def in_parallel(self, work: Callable[[slice], None], items: Iterable[slice]) -> None:
+        """Does work for all items, each on one thread."""
+        if self.threads == 1:
+            for item in items:
+                work(item)
+            return
+        with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for _ in pool.map(work, items):
+                pass
 
     def compare(self, rows: slice, others: Iterable[slice], tighten: bool = False) -> None:
         """Compares some positions with others, range by range."""
         left = self.embeddings[self.order[rows]]
         for columns in others:
-            self.compare_tile(left, rows, columns, tighten)
+            right = self.sample if tighten else self.gathered(columns)
+            self.compare_tile(left, right, rows, columns, tighten)
 
-    def compare_tile(self, left: Tensor, rows: slice, columns: slice, tighten: bool) -> None:
+    def gathered(self, positions: slice) -> Tensor:
+        """The embeddings at these positions; a copy of all in this order would double the memory that is needed."""
+        index = self.order[positions]
+        return torch.index_select(self.embeddings, 0, index, out=self.memory.right[: len(index)])
+
+    def compare_tile(self, left: Tensor, right: Tensor, rows: slice, columns: slice, tighten: bool) -> None:
         """Finds candidates of the rows among the columns and, where these positions lie apart, of the columns, too."""
-        right = self.embeddings[self.order[columns]]
         products = torch.mm(left, right.T, out=view(self.memory.products, len(left), len(right)))
         # Half the squared distance without the query's own norm, which is the same for all its neighbors.
         distances = torch.sub(self.half[columns], products, out=view(self.memory.distances, *products.shape))
@@ -159,17 +195,16 @@ class Search:
     def ranked(self, queries: Tensor, positives: int) -> tuple[RankBlock, Tensor]:
         """Ranks of the positives of some queries, each of which has so many, from the candidates."""
         positions = self.position[queries].numpy()
-        keys = torch.from_numpy(self.candidates.sorted(positions))
-        found = torch.from_numpy(self.candidates.found[positions])
-        hits = self.labels[keys & 0x7FFFFFFF] == self.labels[queries, None]
-        hits &= torch.arange(keys.shape[1]) < found[:, None]
-        query, column = hits.nonzero(as_tuple=True)
-        counts = hits.sum(1)
-        ranks = torch.full((len(queries), positives), FAR)
-        ranks[query, torch.arange(len(query)) - (counts.cumsum(0) - counts)[query]] = column + 1
-        return RankBlock(queries, ranks), (found <= self.plan.room) & (
-            (found >= self.plan.depth) | (counts == positives)
-        )
+        keys, found = self.candidates.sorted(positions), self.candidates.found[positions]
+        # What is no sample has a large index, which is clipped to that of the class behind all.
+        near = np.take(self.classes, keys & 0x7FFFFFFF, mode="clip")
+        hits = np.flatnonzero(near == self.classes[queries.numpy(), None])
+        query = hits // keys.shape[1]
+        counts = np.bincount(query, minlength=len(keys))
+        ranks = np.full((len(keys), positives), FAR)
+        ranks[query, np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)] = hits % keys.shape[1] + 1
+        complete = (found <= self.plan.room) & ((found >= self.plan.depth) | (counts == positives))
+        return RankBlock(queries, torch.from_numpy(ranks)), torch.from_numpy(complete)
 
 
 def farthest_positives(embeddings: Tensor, half: Tensor, labels: Tensor) -> Tensor:
@@ -188,27 +223,10 @@ def farthest_positives(embeddings: Tensor, half: Tensor, labels: Tensor) -> Tens
 class Memory(threading.local):
     """Room for one tile; every thread has its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, dimensions: int) -> None:
+        self.right = torch.empty(TILE, dimensions)
         self.products, self.distances = torch.empty(2, TILE * TILE)
         self.passed = torch.empty(TILE * TILE, dtype=torch.bool)
-
-
-def in_parallel(work: Callable[[Item], None], items: Iterable[Item]) -> None:
-    """Does work for all items on as many threads as torch may use, each piece on one of them.
-
-    Pieces are too small to be shared between threads, and half of their steps are not torch's.
-    """
-    threads = torch.get_num_threads()
-    if threads == 1:
-        for item in items:
-            work(item)
-        return
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for _ in pool.map(work, items):
-                pass
-    finally:
-        torch.set_num_threads(threads)
 
 
 def ranges(start: int, stop: int, step: int) -> Iterator[slice]:

@@ -40,6 +40,18 @@ class Retrieval:
     map needs the whole ranking and is given for sets of at most `full_ranking_up_to` samples.
     A sample that is the only one of its class has no positive: it is no query (the published code counts it as a
     miss) and is counted in queries_excluded, but stays in the rankings of the others.
+
+    Worked by hand, four samples on a line: A at 0, B at 1, A at 3 and A at 4. B is alone and no query; for A, f = 3
+    and R = 2.
+
+    query    ranking    r_i    recall_at_1  r_precision  map_at_r         map_at_c              map
+    A at 0   B A A      2, 3   0            1/2          (1/2) / 2        (1/2 + 2/3) / 3       (1/2 + 2/3) / 2
+    A at 3   A B A      1, 3   1            1/2          (1/1) / 2        (1/1 + 2/3) / 3       (1/1 + 2/3) / 2
+    A at 4   A B A      1, 3   1            1/2          (1/1) / 2        (1/1 + 2/3) / 3       (1/1 + 2/3) / 2
+    mean                       2/3          1/2          5/12             1/2                   3/4
+
+    mean_average_precision_at_r of pytorch-metric-learning is map_at_r, 5/12. The published code, which counts B as a
+    query with 0, reports 3/4 of our map_at_c, 3/8, as "mAP@C".
     """
 
     revision = 1

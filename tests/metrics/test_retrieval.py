@@ -1,6 +1,8 @@
 """Retrieval against its definitions written as loops."""
 
 import itertools
+import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -160,6 +162,16 @@ def test_values_of_classes_and_queries_are_parts_of_the_mean():
         assert np.isnan(by_query[29])
         assert by_query[:12].mean() == pytest.approx(by_class[5], abs=1e-3)
     assert measured.values["queries_excluded"] == 1
+
+
+def test_the_example_of_the_docstring_is_right():
+    values = Retrieval()(torch.tensor([[0.0], [1.0], [3.0], [4.0]]), torch.tensor([0, 1, 0, 0]), 0).values
+    table = [line.split() for line in Retrieval.__doc__.splitlines() if re.match(r" +(query|mean) ", line)]
+    names, means = table[0][3:], [Fraction(mean) for mean in table[1][1:]]
+    worked = {name: float(mean) for name, mean in zip(names, means, strict=True)}
+    assert len(worked) == 5
+    assert {name: values[name] for name in worked} == pytest.approx(worked)
+    assert values["queries_excluded"] == 1
 
 
 def test_a_gallery_of_all_samples_is_the_set_itself():
