@@ -90,9 +90,10 @@ def read_mat(file: Path, *keys: str) -> dict[str, Any]:
     """The named variables of a MATLAB file. Raises DataError."""
     from scipy.io import loadmat
 
+    read: Any = loadmat  # its stubs know paths alone, but of a damaged path it leaves the file open
     try:
         with file.open("rb") as opened:
-            content: dict[str, Any] = loadmat(opened)
+            content: dict[str, Any] = read(opened)
     except FileNotFoundError as error:
         raise DataError(f"cars196: {file} does not exist") from error
     except Exception as error:  # scipy's reader raises whatever the damage makes it stumble over
