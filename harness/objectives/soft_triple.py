@@ -57,12 +57,14 @@ class SoftTriple(nn.Module):
         """Embeddings [B, D], labels [B] -> loss; tuples are not looked at."""
         embeddings = at_least_float32(embeddings)
         centers = self._normalized(self.centers.flatten(0, 1).to(embeddings.dtype)).view(self.centers.shape)
-        similarities = (embeddings @ centers.flatten(0, 1).T).view(-1, *centers.shape[:2])
+        # [B, K, C], not [B, C, K]: a softmax over a last dimension of two or three is slow.
+        classes, per_class, _ = centers.shape
+        similarities = (embeddings @ centers.transpose(0, 1).flatten(0, 1).T).view(-1, per_class, classes)
         if self.as_published:
-            assignment = (self.gamma * similarities).softmax(1)
+            assignment = (self.gamma * similarities).softmax(2)
         else:
-            assignment = (similarities / self.gamma).softmax(2)
-        logits = (assignment * similarities).sum(2)
+            assignment = (similarities / self.gamma).softmax(1)
+        logits = (assignment * similarities).sum(1)
         own = functional.one_hot(labels, len(centers)).to(logits)
         loss = functional.cross_entropy(self.scale * (logits - self.margin * own), labels)
         return loss + self.merge_weight * self._spread(centers)

@@ -138,6 +138,9 @@ def test_random_batches_draw_classes_uniformly_and_end_with_a_partner_of_a_membe
     partner = drawn[:, 3:]
     is_pair = (labels[drawn[:, :3]] == labels[partner]) & (drawn[:, :3] != partner)
     assert is_pair.any(1).all()
+    # Where the partner shares its class with one member alone, every place is that member's equally often.
+    alone = (labels[drawn[:, :3]] == labels[partner]).sum(1) == 1
+    assert_uniform(is_pair[alone].sum(0))
 
 
 def assert_uniform(counts):
@@ -185,6 +188,17 @@ def test_matching_batches_are_nearer_to_their_pool_than_a_single_candidate():
         costs = [frechet_distances(embeddings, drawn).mean() for drawn in (chosen, any_one)]
         assert costs[0] < costs[1], name
         assert frechet_distances(embeddings, everyone).abs() < 1e-6
+
+
+def test_without_histograms_the_cost_is_how_far_means_and_standard_deviations_are_apart():
+    points, candidates = torch.randn(60, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40).view(2, 20)
+    options = {"labels": labels_of(9, 9), "batch_size": 4, "histogram_weight": 0.0}
+    found = build("sampler", "distance_matching", **options).cost(points, candidates)
+    for members, cost in zip(candidates, found, strict=True):
+        inside = points[members]
+        means = sum((inside[:, k].mean() - points[:, k].mean()) ** 2 for k in range(4)) ** 0.5
+        spreads = sum((inside[:, k].numpy().std() - points[:, k].numpy().std()) ** 2 for k in range(4)) ** 0.5
+        assert cost.item() == pytest.approx(float(means + spreads), rel=1e-5)
 
 
 def test_the_wasserstein_distance_between_histograms_is_that_of_the_distances_to_one_bin():
