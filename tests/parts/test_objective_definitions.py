@@ -440,3 +440,25 @@ def test_the_published_histogram_is_exact_with_65_bins():
     exact = build("objective", "histogram")(embeddings, labels)
     torch.testing.assert_close(build("objective", "histogram", as_published=True)(embeddings, labels), exact)
     assert not torch.isclose(build("objective", "histogram", bins=11)(embeddings, labels), exact, rtol=1e-6)
+
+
+def test_an_anchor_without_variance_is_not_active_in_snr():
+    embeddings = torch.cat((torch.full((1, 7), 0.1), torch.randn(3, 7, generator=torch.Generator().manual_seed(0))))
+    labels, part = torch.tensor([0, 0, 1, 1]), build("objective", "snr", margin=2.0, zero_mean_weight=0.0)
+    both = Triplets(*torch.tensor([[0, 1], [1, 0], [2, 2]]))
+    one = Triplets(*torch.tensor([[1], [0], [2]]))
+    assert part(embeddings, labels, one) > 0
+    torch.testing.assert_close(part(embeddings, labels, both), part(embeddings, labels, one))
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_arcface_has_a_finite_gradient_at_and_opposite_its_class_weight(side):
+    part = build("objective", "arcface", num_classes=4, embedding_dim=3)
+    embeddings = (side * part.proxies.detach()).requires_grad_()
+    loss = part(embeddings, torch.arange(4))
+    loss.backward()
+    assert loss.isfinite()
+    assert embeddings.grad.isfinite().all()
+    assert part.proxies.grad.isfinite().all()
+    expected = math.cos(0.5) if side > 0 else -1 - 0.5 * math.sin(0.5)
+    assert part._moved(torch.tensor(side)).item() == pytest.approx(expected, abs=1e-3)
