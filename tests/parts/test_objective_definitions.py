@@ -462,3 +462,24 @@ def test_arcface_has_a_finite_gradient_at_and_opposite_its_class_weight(side):
     assert part.proxies.grad.isfinite().all()
     expected = math.cos(0.5) if side > 0 else -1 - 0.5 * math.sin(0.5)
     assert part._moved(torch.tensor(side)).item() == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "spread"),
+    [
+        ("proxy_nca", {}, 1 / 8),
+        ("proxy_nca_plus_plus", {}, 1 / 8),
+        ("proxy_anchor", {}, (2 / 200) ** 0.5),  # Kaiming's normal distribution, fan-out.
+        ("proxy_anchor", PUBLISHED, 1 / 8),
+        ("normalized_softmax", {}, (100 * 3) ** -0.5),  # Uniform within 1 / sqrt(dimension).
+        ("arcface", {}, (100 * 3) ** -0.5),
+        ("cosface", {}, (100 * 3) ** -0.5),
+        ("soft_triple", {}, (400 * 3) ** -0.5),  # Uniform within 1 / sqrt(number of centers).
+    ],
+)
+def test_tables_start_with_the_spread_of_their_source(name, options, spread):
+    torch.manual_seed(0)
+    part = build("objective", name, num_classes=200, embedding_dim=100, **options)
+    table = getattr(part, part.proxy_table)
+    assert table.std().item() == pytest.approx(spread, rel=0.02)
+    assert abs(table.mean().item()) < 0.05 * spread
