@@ -80,9 +80,9 @@ class RunSpec:
     seed: int
     miner: Choice | None = None
     regularizer: Choice | None = None
-    training: Training = Training()
-    optimizer: Optimizer = Optimizer()
-    evaluation: Evaluation = Evaluation()
+    training: Training = field(default_factory=Training)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    evaluation: Evaluation = field(default_factory=Evaluation)
     protocol: int = PROTOCOL
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,6 +99,7 @@ class RunSpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunSpec:
+        """The inverse of `to_dict`."""
         parts = {kind: Choice(**data[kind]) if data[kind] else None for kind in KINDS}
         return cls(
             **parts,  # type: ignore[arg-type]
@@ -192,10 +193,12 @@ class RunResult:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON types; `from_dict` is its inverse."""
         return {"format": 1, **asdict(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunResult:
+        """The inverse of `to_dict`."""
         values = {key: value for key, value in data.items() if key != "format"}
         for name, kind in (
             ("measurements", Measurement),

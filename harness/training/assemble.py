@@ -61,7 +61,9 @@ def assemble(spec: RunSpec, context: Context) -> Parts:
     torch.manual_seed(seed_for(spec.seed, "weights"))
     objective_class: Any = OBJECTIVES.get(spec.objective.name)
     dim = int(spec.backbone.options["embedding_dim"])
-    network = EmbeddingNetwork(BACKBONES.build(spec.backbone, data_root=context.data_root), dim, objective_class.normalize)
+    network = EmbeddingNetwork(
+        BACKBONES.build(spec.backbone, data_root=context.data_root), dim, objective_class.normalize
+    )
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     supplied = {"num_classes": data.num_classes, "embedding_dim": dim}
     torch.manual_seed(seed_for(spec.seed, "objective"))

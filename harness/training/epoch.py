@@ -105,7 +105,7 @@ def embed(parts: Parts, index: Tensor) -> Tensor:
     training = parts.network.training
     parts.network.eval()
     embedded = []
-    for chunk in index.split(EMBEDDING_BATCH):
+    for chunk in torch.split(index, EMBEDDING_BATCH):
         images = parts.data.bank.batch(chunk, "test")
         with autocast(parts):
             embedded.append(parts.network(images))

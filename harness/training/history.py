@@ -55,7 +55,7 @@ class History:
     def measurements(self) -> list[Measurement]:
         """Every number at every selected epoch."""
         return [
-            Measurement(*key.split("/"), selection, snapshot["epoch"], curve[snapshot["epoch"]])
+            Measurement(*split_and_metric(key), selection, snapshot["epoch"], curve[snapshot["epoch"]])
             for selection, snapshot in self.snapshots.items()
             for key, curve in self.curves.items()
             if math.isfinite(curve.get(snapshot["epoch"], math.nan))
@@ -64,7 +64,7 @@ class History:
     def curve_list(self) -> list[Curve]:
         """All curves as values for the result."""
         return [
-            Curve(*key.split("/"), list(curve), [v if math.isfinite(v) else None for v in curve.values()])
+            Curve(*split_and_metric(key), list(curve), [v if math.isfinite(v) else None for v in curve.values()])
             for key, curve in self.curves.items()
         ]
 
@@ -103,3 +103,9 @@ class History:
         history = cls()
         vars(history).update(state)
         return history
+
+
+def split_and_metric(key: str) -> tuple[str, str]:
+    """`"test/recall_at_1"` -> `("test", "recall_at_1")`."""
+    split, _, metric = key.partition("/")
+    return split, metric
