@@ -22,7 +22,7 @@ from torch import Tensor
 
 from harness.measured import classes_of
 from harness.metrics._candidates import Array, Candidates
-from harness.metrics._ranks import BLOCK, RankBlock, classes_by_size, full_ranks, rectangles, scaled
+from harness.metrics._ranks import BLOCK, RankBlock, classes_by_size, full_ranks, half_norms, rectangles, scaled
 
 FAR = torch.iinfo(torch.int64).max
 """The rank of a positive that is not among the wanted neighbors."""
@@ -87,7 +87,7 @@ def planned(embeddings: Tensor, labels: Tensor, depth: int) -> Plan | None:
     sample = TILE * min(8, round(number / 8 / TILE))
     if embeddings.device.type != "cpu" or embeddings.dtype != torch.float32:
         return None
-    if sample == 0 or room > number / 4 or room * number * 8 > MEMORY:
+    if sample == 0 or room > number / 4 or room * number * 8 > MEMORY:  # 6 or 8 bytes a candidate
         return None
     # About `expected` of the wanted neighbors are in the sample, with a variance of as much; with 2.5 standard
     # deviations more, one query in 160 is unlucky.
@@ -101,7 +101,7 @@ class Search:
     def __init__(self, embeddings: Tensor, labels: Tensor, plan: Plan, threads: int = 1) -> None:
         self.embeddings, self.labels, self.plan, self.threads = embeddings, labels, plan, threads
         self.order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-        half = embeddings.square().sum(1) / 2
+        half = half_norms(embeddings)
         self.half = half[self.order]
         self.thresholds = farthest_positives(embeddings, half, labels)[self.order]
         self.candidates = Candidates(self.thresholds.numpy(), plan.depth, plan.room)
@@ -189,7 +189,7 @@ class Search:
     def blocks(self) -> Iterator[tuple[RankBlock, Tensor]]:
         """Ranks of all queries that have a positive, and whether they are known to be right [b]."""
         for members in classes_by_size(self.labels):
-            for queries, positives in rectangles(members, BLOCK // self.plan.room):
+            for queries, positives in rectangles(members, BLOCK // self.plan.room // 4):
                 yield self.ranked(queries, positives.shape[1])
 
     def ranked(self, queries: Tensor, positives: int) -> tuple[RankBlock, Tensor]:

@@ -37,7 +37,7 @@ def full_ranks(
     Embeddings [N, D], labels [N]. Sorts whole rows of the distance matrix, `block` distances at a time.
     """
     embeddings = scaled(embeddings)
-    half = embeddings.square().sum(1) / 2
+    half = half_norms(embeddings)
     rows = min(max(1, block // len(embeddings)), len(embeddings))
     # Memory that is used again and again: fresh pages for every block would cost more than the products.
     distances, ordered = embeddings.new_empty(2, rows, len(embeddings))
@@ -50,9 +50,18 @@ def full_ranks(
 
 
 def scaled(embeddings: Tensor) -> Tensor:
-    """The embeddings times a power of two, which is exact, so that no square overflows or vanishes."""
-    _, exponent = torch.frexp(embeddings.abs().max())
-    return torch.ldexp(embeddings, -exponent)
+    """The embeddings or, if they are huge or tiny, the embeddings times a power of two.
+
+    That is exact, and no square overflows or vanishes.
+    """
+    smallest, largest = embeddings.aminmax()
+    _, exponent = torch.frexp(torch.maximum(-smallest, largest))
+    return embeddings if abs(int(exponent)) < 32 else torch.ldexp(embeddings, -exponent)
+
+
+def half_norms(embeddings: Tensor) -> Tensor:
+    """Half the squared norm of each row: [N, D] -> [N]. In parts, because the squares need as much memory again."""
+    return torch.cat([rows.square().sum(1) / 2 for rows in embeddings.split(8192)])  # type: ignore[no-untyped-call]
 
 
 def classes_by_size(labels: Tensor) -> Iterator[Tensor]:
@@ -110,15 +119,15 @@ def ranks_by_index(distances: Tensor, positives: Tensor) -> Tensor:
 
 def ranks_by_key(distances: Tensor, positives: Tensor) -> Tensor:
     """As `ranks_in_rows`, for float32 rows with ties: sorts integers made of the distance and, below it, the index."""
-    keys = ordered_bits(distances.numpy()) << 32
+    keys = ordered_bits(distances.numpy()).astype(np.int64) << 32
     keys |= np.arange(keys.shape[1])
     all_keys = torch.from_numpy(keys)
     wanted = all_keys.gather(1, positives).sort(1).values
     return torch.searchsorted(torch.from_numpy(np.sort(keys, axis=1)), wanted) + 1
 
 
-def ordered_bits(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def ordered_bits(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int32]]:
     """Integers in the order of float32 values: the bits as they are, but those of negative numbers reversed."""
     # Adding zero turns -0.0, which equals 0.0 but has other bits, into 0.0.
     bits = (values + np.float32(0)).view(np.int32)
-    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
+    return bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))

@@ -17,6 +17,10 @@ TILE = 512
 """Rows and columns of one tile of similarities; in float32 it is 1 MiB and stays in the cache."""
 
 
+ROWS = 8192
+"""Rows that are turned into float64 at a time; a copy of all of them could be larger than anything else."""
+
+
 @METRICS.register("density")
 class Density:
     """Distances within and between classes; cosine distance d = 1 - cos, u = the embedding at unit length.
@@ -92,7 +96,9 @@ def class_pair_distances(units: Tensor, index: Tensor, counts: Tensor) -> Tensor
     """
     sums = class_sums(units, index, len(counts))
     own = torch.zeros(len(counts), dtype=torch.float64, device=units.device)
-    own.index_add_(0, index, units.double().square().sum(1))
+    for start in range(0, len(units), ROWS):
+        rows = slice(start, start + ROWS)
+        own.index_add_(0, index[rows], units[rows].double().square().sum(1))
     return counts * (counts - 1) - (sums.square().sum(1) - own)
 
 
@@ -115,7 +121,9 @@ def concentrations(units: Tensor, index: Tensor, counts: Tensor) -> Tensor:
 def class_sums(rows: Tensor, index: Tensor, number: int) -> Tensor:
     """Sums of the rows [N, D] of each class -> float64 [number, D]."""
     sums = torch.zeros(number, rows.shape[1], dtype=torch.float64, device=rows.device)
-    return sums.index_add_(0, index, rows.double())
+    for start in range(0, len(rows), ROWS):
+        sums.index_add_(0, index[start : start + ROWS], rows[start : start + ROWS].double())
+    return sums
 
 
 def uniformity(units: Tensor) -> float:

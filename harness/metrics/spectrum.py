@@ -11,6 +11,9 @@ from harness.errors import OptionError
 from harness.measured import Measured, checked
 from harness.registry import METRICS
 
+ROWS = 8192
+"""Rows that are turned into float64 at a time; a copy of all of them could be larger than anything else."""
+
 
 @METRICS.register("spectrum")
 class Spectrum:
@@ -50,11 +53,15 @@ def singular_values(embeddings: Tensor) -> Tensor:
     They come from the Gram matrix in float64, where the relative error of a value s is about 1e-16 (s_1 / s)^2 / 2;
     where the smallest is below 1e-4 of the largest, from a full singular value decomposition.
     """
-    exact = embeddings.double()
-    gram = exact.T @ exact if exact.shape[0] >= exact.shape[1] else exact @ exact.T
+    tall = embeddings if embeddings.shape[0] >= embeddings.shape[1] else embeddings.T
+    gram = torch.zeros(tall.shape[1], tall.shape[1], dtype=torch.float64, device=tall.device)
+    for start in range(0, len(tall), ROWS):
+        rows = tall[start : start + ROWS].double()
+        gram.addmm_(rows.T, rows)
     singular: Tensor = torch.linalg.eigvalsh(gram).flip(0).clamp_min(0).sqrt()
     if singular[-1] > 1e-4 * singular[0]:
         return singular
+    exact = embeddings.double()
     singular = torch.linalg.svdvals(exact)
     # What rounding leaves of a direction that is not there is no singular value.
     noise = max(exact.shape) * torch.finfo(exact.dtype).eps * singular[0]

@@ -47,6 +47,7 @@ def as_loops(embeddings: torch.Tensor, labels: torch.Tensor) -> dict[str, float]
 @pytest.mark.parametrize("tile", [16, 50, 512])
 def test_all_numbers_agree_with_loops_over_pairs(tile, monkeypatch):
     monkeypatch.setattr(density_module, "TILE", tile)
+    monkeypatch.setattr(density_module, "ROWS", tile)
     embeddings, labels = sample()
     assert Density()(embeddings, labels, 0).values == pytest.approx(as_loops(embeddings, labels), abs=1e-12)
 

@@ -118,11 +118,12 @@ def test_the_numbers_do_not_depend_on_the_way_they_are_found():
         np.testing.assert_array_equal(values, whole.per_query[name])
 
 
-def test_candidates_keep_the_nearest_when_room_is_short():
+@pytest.mark.parametrize(("queries", "first"), [(3, 65_000), (70_000, 69_000)])
+def test_candidates_keep_the_nearest_when_room_is_short(queries, first):
     random = np.random.default_rng(0)
-    candidates = Candidates(np.full(3, np.inf, dtype=np.float32), depth=5, room=9)
+    candidates = Candidates(np.full(queries, np.inf, dtype=np.float32), depth=5, room=9)
     offered = []
-    for start in range(0, 40, 4):
+    for start in range(first, first + 40, 4):
         distance = random.standard_normal(4).astype(np.float32)
         candidates.keep(np.full(4, 1), np.arange(start, start + 4), distance)
         offered += [(float(d), start + i) for i, d in enumerate(distance)]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from harness.errors import OptionError
+from harness.metrics import spectrum as spectrum_module
 from harness.metrics.spectrum import Spectrum, effective_rank, singular_values, spectral_decay
 from harness.registry import METRICS
 
@@ -65,6 +66,12 @@ def test_the_spectrum_is_complete_normalized_and_sorted():
 def test_small_singular_values_are_right_to_a_millionth(smallest):
     singular = [1.0, 0.7, 0.3, smallest]
     assert singular_values(with_spectrum(singular)).tolist() == pytest.approx(singular, rel=1e-6)
+
+
+def test_rows_are_taken_in_parts(monkeypatch):
+    embeddings = torch.randn(50, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    monkeypatch.setattr(spectrum_module, "ROWS", 7)
+    assert singular_values(embeddings).tolist() == pytest.approx(torch.linalg.svdvals(embeddings).tolist())
 
 
 def test_fewer_samples_than_dimensions_have_as_many_values_as_samples():
