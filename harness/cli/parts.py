@@ -20,7 +20,10 @@ def parts(
     as_json: JsonOption = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The table of the README.")] = False,
 ) -> None:
-    """List the parts a study can name, with their options and defaults."""
+    """List the parts a study can name, with their options and defaults; metrics with what each number means.
+
+    Example: harness parts metrics
+    """
     singular = kind.removesuffix("s") if kind else None
     if singular is not None and singular not in REGISTRIES:
         raise StudyError(f"{kind!r} is not a kind of part{did_you_mean(singular, REGISTRIES)}")
@@ -33,16 +36,32 @@ def parts(
         for row in rows:
             options = ", ".join(f"{option}={value!r}" for option, value in row["options"].items())
             typer.echo(f"{row['kind']:12} {row['name']:20} {row['summary']}\n{'':33} {options}")
+            if row["kind"] == "metric":
+                typer.echo("\n".join(explained(row)))
 
 
 def rows_of(kind: str) -> list[dict[str, Any]]:
-    """One row a part: kind, name, options with their defaults, and what it is."""
-    rows = []
+    """One row a part: kind, name, options with their defaults, and what it is.
+
+    A family of metrics has its revision and its definitions, too: name of a number -> "formula; source".
+    """
+    rows: list[dict[str, Any]] = []
     for name in REGISTRIES[kind].names():
         fields = REGISTRIES[kind].schema(name).model_fields
         options = {option: "required" if field.is_required() else field.default for option, field in fields.items()}
-        rows.append({"kind": kind, "name": name, "options": options, "summary": summary(REGISTRIES[kind].get(name))})
+        part = REGISTRIES[kind].get(name)
+        rows.append({"kind": kind, "name": name, "options": options, "summary": summary(part)})
+        if kind == "metric":
+            definitions = dict(getattr(part, "definitions", {}))
+            rows[-1] |= {"revision": getattr(part, "revision", 1), "definitions": definitions}
     return rows
+
+
+def explained(row: dict[str, Any]) -> list[str]:
+    """The lines below a family of metrics: the revision of its definitions, and each of them."""
+    return [f"{'':33} revision {row['revision']}"] + [
+        f"{'':33} {name:24} {definition}" for name, definition in row["definitions"].items()
+    ]
 
 
 def summary(part: type) -> str:

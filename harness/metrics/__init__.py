@@ -1,6 +1,7 @@
 """Metrics: one file a family, which computes several numbers from one shared pass.
 
 Contract: called as `(embeddings [N, D], labels int64 [N], seed) -> Measured` (`harness.measured`). Attribute `names`:
-the metrics the family gives, on the class or, where options decide, on the instance; `revision` numbers definitions.
+the metrics the family gives, on the class or, where options decide, on the instance; `definitions`: each name it can
+give -> "formula; source", where `<k>` in a name stands for a number; `revision` numbers these definitions.
 Exact, deterministic for a seed, on the embeddings' device; nan or infinite embeddings are refused (`measured.checked`).
 """

@@ -6,6 +6,7 @@ import os
 import warnings
 from functools import cache
 from types import ModuleType
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -34,6 +35,12 @@ class Clustering:
 
     names = ("nmi", "ami", "f1")
     revision = 1
+    definitions: ClassVar[dict[str, str]] = {
+        "nmi": "I(class; cluster) / ((H(class) + H(cluster)) / 2); Strehl and Ghosh, 2002, with the arithmetic mean",
+        "ami": "(I - E[I]) / ((H(class) + H(cluster)) / 2 - E[I]), E over assignments with the same sizes; "
+        "Vinh et al., 2010",
+        "f1": "2 TP / (A + B), pairs together in both, in a class, in a cluster; Manning et al., 2008, section 16.3",
+    }
 
     def __init__(self, *, iterations: int = 20) -> None:
         self.iterations = iterations

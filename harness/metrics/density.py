@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -42,6 +43,17 @@ class Density:
 
     names: tuple[str, ...] = ("pi_intra", "pi_inter", "density", "alignment", "uniformity")
     revision = 1
+    definitions: ClassVar[dict[str, str]] = {
+        "pi_intra": "mean over classes of the mean of 1 - cos over pairs of the class; Roth et al., 2020, section 5",
+        "pi_inter": "mean of 1 - cos over pairs of class means; Roth et al., 2020, section 5",
+        "density": "pi_intra / max(pi_inter, 1e-8); Roth et al., 2020, section 5",
+        "alignment": "mean of |u_i - u_j|^2 over pairs of one class, u at unit length; Wang and Isola, 2020, exponent 2",
+        "uniformity": "log of the mean of exp(-2 |u_i - u_j|^2) over pairs i != j; Wang and Isola, 2020, t = 2",
+        "gaussian_potential": "mean of exp(-2 |u_i - u_j|^2) over pairs i != j; Roth et al., 2022, their G_2",
+        "concentration": "mean over classes of r (D - r^2) / (1 - r^2), r = |mean u|; Banerjee et al., 2005",
+        "concentration_variance": "variance over classes of r (D - r^2) / (1 - r^2), r = |mean u|; "
+        "Banerjee et al., 2005",
+    }
 
     def __init__(self, *, uniformity_rows: int = 10_000, structure: bool = False) -> None:
         self.uniformity_rows = uniformity_rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -55,6 +55,24 @@ class Retrieval:
     """
 
     revision = 1
+    definitions: ClassVar[dict[str, str]] = {
+        "recall_at_<k>": "share of queries with r_1 <= k, r_i the rank of the i-th of a query's R positives; "
+        "Jegou et al., 2011",
+        "r_precision": "mean of (number of r_i <= R) / R; Manning et al., 2008, section 8.4",
+        "map_at_r": "mean of (sum of i / r_i over r_i <= R) / R; Musgrave et al., 2020",
+        "map_at_c": 'mean of (sum of i / r_i over r_i <= f) / f, f = R + 1; Roth et al., 2020, their "mAP"',
+        "map_at_1000": "mean of (sum of i / r_i over r_i <= 1000) / min(R, 1000); the code of Roth et al., 2020, "
+        "with the divisor that gives 1 for a perfect ranking",
+        "map": "mean of (sum of i / r_i over all i) / R, in sets of at most full_ranking_up_to; "
+        "Manning et al., 2008, section 8.4",
+        "map_at_c_corrected": "mean of (sum of i / r_i over r_i <= f) / R, f = R + 1; map_at_c, but 1 for a perfect "
+        "ranking",
+        "map_at_1000_published": "mean of (sum of i / r_i over r_i <= 1000) / f, f = R + 1; the code of "
+        "Roth et al., 2020",
+        "map_published": "mean of (sum of i / r_i over all i) / f, f = R + 1, in sets of at most full_ranking_up_to; "
+        "the code of Roth et al., 2020",
+        "queries_excluded": "number of samples that are alone in their class (R = 0) and no query; our count",
+    }
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +31,13 @@ class Spectrum:
 
     names: tuple[str, ...] = ("rho", "effective_rank")
     revision = 1
+    definitions: ClassVar[dict[str, str]] = {
+        "rho": "KL(uniform || q), q the singular values but the largest, with sum 1; Roth et al., 2020, section 5",
+        "effective_rank": "exp(-sum of q log q), q all singular values, with sum 1; Roy and Vetterli, 2007",
+        "rho_mode_<m>": "KL(uniform || q), q without the m - 1 largest singular values; the code of Roth et al., 2020",
+        "rho_mode_minus_<m>": "KL(q || uniform), q without the m - 1 largest singular values; "
+        "the code of Roth et al., 2020",
+    }
 
     def __init__(self, *, modes: list[int] = []) -> None:  # noqa: B006 - the signature is the schema; never changed
         if 0 in modes:
