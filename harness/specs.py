@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PROTOCOL = 1
 """Revision of what training and evaluation do to the numbers. A change that moves any number raises it, and with it
@@ -52,14 +52,6 @@ class Optimizer(Settings):
     gamma: float = Field(0.3, gt=0)
 
 
-class Evaluation(Settings):
-    """Which families of metrics are measured, on which classes, how often. The last epoch is always measured."""
-
-    every: int = Field(1, ge=1)
-    test: list[str] = ["retrieval", "clustering", "density", "spectrum"]
-    train: list[str] = ["density", "spectrum"]
-
-
 @dataclass(frozen=True)
 class Choice:
     """One part of a run: its name, every option with its default written in, and the part's revision."""
@@ -67,6 +59,57 @@ class Choice:
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     revision: int = 1
+
+
+SPLITS = ("test", "train")
+"""The classes that a run is measured on: those it never saw, and those it was trained on."""
+
+
+class Evaluation(Settings):
+    """Which families of metrics are measured, on which classes, how often.
+
+    Every `every`-th epoch and the last are measured. The family `clustering` is measured only on those of them that
+    `clustering_every` divides, and on the last, because k-means with the 11,316 classes of Stanford Online Products
+    takes longer than an epoch; the epochs of its curves show which. A `best_test` epoch without it has no such numbers.
+    A study says a family as its name or as a mapping with `name` and options; here a bare name is the family with the
+    defaults that it will have when it is built, which only a study writes into the run.
+    """
+
+    every: int = Field(1, ge=1)
+    clustering_every: int = Field(1, ge=1)
+    test: list[Choice] = [Choice("retrieval"), Choice("clustering"), Choice("density"), Choice("spectrum")]
+    train: list[Choice] = [Choice("density"), Choice("spectrum")]
+
+    @field_validator(*SPLITS, mode="before")
+    @classmethod
+    def _read(cls, families: Any) -> Any:
+        return [_as_choice(family) for family in families] if isinstance(families, list) else families
+
+    @field_validator(*SPLITS)
+    @classmethod
+    def _once(cls, families: list[Choice]) -> list[Choice]:
+        names = [family.name for family in families]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"metric {twice!r} is named twice, but its numbers have only one name each; keep one")
+        return families
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted path -> value; the options of a family, where it has some, stand together: `test.retrieval`."""
+        families = {split: getattr(self, split) for split in SPLITS}
+        flat = self.model_dump() | {split: [family.name for family in chosen] for split, chosen in families.items()}
+        for split, chosen in families.items():
+            flat |= {f"{split}.{family.name}": dict(family.options) for family in chosen if family.options}
+        return flat
+
+
+def _as_choice(family: Any) -> Any:
+    """A name, or what `RunSpec.to_dict` wrote, as a choice; anything else as it is."""
+    if isinstance(family, str):
+        return Choice(family)
+    if isinstance(family, Mapping) and set(family) == {"name", "options", "revision"}:
+        return Choice(**family)
+    return family
 
 
 @dataclass(frozen=True)
@@ -123,9 +166,9 @@ class RunSpec:
             flat[kind] = choice.name if choice else "none"
             for option, value in (choice.options if choice else {}).items():
                 flat[f"{kind}.{option}"] = value
-        for section in ("training", "optimizer", "evaluation"):
-            for name, value in getattr(self, section).model_dump().items():
-                flat[f"{section}.{name}"] = value
+        settings = {"training": self.training.model_dump(), "optimizer": self.optimizer.model_dump()}
+        for section, values in (settings | {"evaluation": self.evaluation.flat()}).items():
+            flat |= {f"{section}.{name}": value for name, value in values.items()}
         return flat | {"seed": self.seed}
 
 

@@ -122,6 +122,7 @@ def train(folder: RunFolder, lease: Lease, worker: Worker, stop: threading.Event
         cache=worker.results / "cache",
         device=worker.device,
         checkpoint=folder.checkpoint_path,
+        evidence=folder.path / "evidence.npz",
         should_stop=lambda: stop.is_set() or lease.lost,
         on_progress=folder.write_progress,
     )

@@ -47,7 +47,7 @@ class Density:
         "pi_intra": "mean over classes of the mean of 1 - cos over pairs of the class; Roth et al., 2020, section 5",
         "pi_inter": "mean of 1 - cos over pairs of class means; Roth et al., 2020, section 5",
         "density": "pi_intra / max(pi_inter, 1e-8); Roth et al., 2020, section 5",
-        "alignment": "mean of |u_i - u_j|^2 over pairs of one class, u at unit length; Wang and Isola, 2020, exponent 2",
+        "alignment": "mean of |u_i - u_j|^2 over pairs of a class, u at unit length; Wang and Isola, 2020, exponent 2",
         "uniformity": "log of the mean of exp(-2 |u_i - u_j|^2) over pairs i != j; Wang and Isola, 2020, t = 2",
         "gaussian_potential": "mean of exp(-2 |u_i - u_j|^2) over pairs i != j; Roth et al., 2022, their G_2",
         "concentration": "mean over classes of r (D - r^2) / (1 - r^2), r = |mean u|; Banerjee et al., 2005",

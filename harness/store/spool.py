@@ -4,6 +4,7 @@ spec.json       what decides the run; written once
 lease.json      who works on it now (`lease`)
 checkpoint.pt   where it would continue
 progress.json   how far it is, for the display
+evidence.npz    per-query values and a sample of embeddings, from which new statistics can be computed
 result.json     its numbers or the cause of its failure; exists whole or not at all, and ends the run
 log.txt         what was said meanwhile
 attempts/       one record for each time somebody worked on it, and failed results that were retried

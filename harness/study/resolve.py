@@ -6,8 +6,8 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from harness.errors import HarnessError, OptionError, did_you_mean
 from harness.registry import METRICS, REGISTRIES
-from harness.specs import KINDS, Choice, Evaluation, Optimizer, RunSpec, Settings, Training, canonical_json
+from harness.specs import KINDS, SPLITS, Choice, Evaluation, Optimizer, RunSpec, Settings, Training, canonical_json
 from harness.study.mistakes import Mistakes, Place
 from harness.study.schema import explain
 from harness.study.sections import OptionPath, Sections
-from harness.study.source import Node
+from harness.study.source import Node, describe
 
 OPTIONAL = ("miner", "regularizer")
 MODELS: dict[str, type[Settings]] = {"training": Training, "optimizer": Optimizer, "evaluation": Evaluation}
@@ -171,26 +171,41 @@ def _check_part(kind: str, plain: Mapping[str, Any]) -> _Good | list[_Problem]:
 
 def _check_settings(section: str, plain: Mapping[str, Any]) -> _Good | list[_Problem]:
     model = MODELS[section]
+    problems: list[_Problem] = []
+    if model is Evaluation:
+        plain = {**plain, **{split: _families(split, plain, problems) for split in SPLITS}}
     try:
         settings = model(**plain)
     except ValidationError as error:
-        return [_settings_problem(section, model, item) for item in error.errors()]
-    problems = list(_unknown_families(settings)) if isinstance(settings, Evaluation) else []
+        return problems + [_settings_problem(section, model, item) for item in error.errors()]
     return problems or _Good(settings, settings.model_dump_json())
 
 
-def _unknown_families(evaluation: Evaluation) -> Iterator[_Problem]:
-    known = METRICS.names()
-    for split in ("test", "train"):
-        for position, family in enumerate(getattr(evaluation, split)):
-            path = (split, str(position))
-            if ":" in family:
-                try:
-                    METRICS.get(family)
-                except OptionError as error:
-                    yield _Problem(path, str(error))
-            elif family not in known:
-                yield _Problem(path, f"metric family {family!r} is not known{did_you_mean(family, known)}")
+def _families(split: str, plain: Mapping[str, Any], problems: list[_Problem]) -> Any:
+    """The families of a split, those of the default too, with their options written in; what is wrong is added."""
+    said = plain[split] if split in plain else [family.name for family in getattr(Evaluation(), split)]
+    if not isinstance(said, list):
+        return said
+    found = [_check_family(family) for family in said]
+    for position, wrong in enumerate(found):
+        if not isinstance(wrong, _Good):
+            problems += [replace(problem, path=(split, str(position), *problem.path)) for problem in wrong]
+    return [family.value for family in found if isinstance(family, _Good)]
+
+
+def _check_family(said: Any) -> _Good | list[_Problem]:
+    plain = {"name": said} if isinstance(said, str) else said
+    if not isinstance(plain, Mapping) or not isinstance(plain.get("name"), str):
+        wrong = plain.get("name", plain) if isinstance(plain, Mapping) else plain
+        text = f"a family of metrics is a name or a mapping with `name`, not {describe(wrong)}"
+        return [_Problem(("name",), text)]
+    found = _check_part("metric", plain)
+    if isinstance(found, _Good):
+        try:
+            METRICS.build(found.value)  # a family may refuse what its signature allows, and costs nothing to make
+        except OptionError as error:
+            return [_Problem(("name",), str(error))]
+    return found
 
 
 def _settings_problem(section: str, model: type[Settings], item: Mapping[str, Any]) -> _Problem:

@@ -14,7 +14,7 @@ from harness.errors import DataError
 from harness.measured import Family
 from harness.registry import BACKBONES, METRICS, MINERS, OBJECTIVES, REGULARIZERS, SAMPLERS
 from harness.seeding import seed_for
-from harness.specs import RunSpec
+from harness.specs import SPLITS, Choice, RunSpec
 from harness.training.data import TrainingData, open_data
 from harness.training.network import EmbeddingNetwork
 from harness.training.optimizer import make_optimizer
@@ -28,6 +28,7 @@ class Context:
     cache: Path
     device: str = "cpu"
     checkpoint: Path | None = None
+    evidence: Path | None = None  # where to leave what new statistics can be computed from
     should_stop: Callable[[], bool] = lambda: False
     on_progress: Callable[[dict[str, Any]], None] = lambda progress: None
 
@@ -45,7 +46,7 @@ class Parts:
     regularizer: Any  # None or an nn.Module
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
-    families: dict[str, list[Family]]  # split -> metric families
+    families: dict[str, dict[str, Family]]  # split -> name -> family of metrics
     device: torch.device
 
 
@@ -83,13 +84,13 @@ def assemble(spec: RunSpec, context: Context) -> Parts:
         regularizer=regularizer,
         optimizer=optimizer,
         schedule=schedule,
-        families={split: _families(getattr(spec.evaluation, split)) for split in ("test", "train")},
+        families={split: _families(getattr(spec.evaluation, split)) for split in SPLITS},
         device=device,
     )
 
 
-def _families(names: list[str]) -> list[Family]:
-    return [METRICS.build(METRICS.check(name)) for name in names]
+def _families(choices: list[Choice]) -> dict[str, Family]:
+    return {choice.name: METRICS.build(choice) for choice in choices}
 
 
 def part_state(parts: Parts) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from harness.errors import Diverged, Interrupted
-from harness.measured import Measured
+from harness.measured import Family, Measured
 from harness.seeding import seed_for
 from harness.training.assemble import Context, Parts
 from harness.training.history import History
@@ -113,16 +114,40 @@ def embed(parts: Parts, index: Tensor) -> Tensor:
     return torch.cat(embedded)
 
 
-def evaluate(parts: Parts, history: History) -> None:
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One split after an epoch: positions in the bank [N], labels [N], embeddings [N, D], and their numbers."""
+
+    index: Tensor
+    labels: Tensor
+    embeddings: Tensor
+    measured: Measured
+
+
+def evaluate(parts: Parts, history: History) -> dict[str, Look]:
     """Measure every split that the spec asks for and record the numbers under the current epoch."""
-    measured: dict[str, Measured] = {}
+    looks = look(parts, history)
+    history.record_evaluation({split: seen.measured for split, seen in looks.items()})
+    return looks
+
+
+def look(parts: Parts, history: History) -> dict[str, Look]:
+    """Each split for which something is due in the current epoch, measured."""
+    looks = {}
     seed = seed_for(parts.spec.seed, "clustering")
-    for split, families in parts.families.items():
+    for split in parts.families:
+        families = due(parts, split, history.epoch)
         if not families:
             continue
         index, labels = parts.data.split(split)
         with timed(history, "embedding_seconds"):
             embeddings = embed(parts, index)
         with timed(history, "metrics_seconds"):
-            measured[split] = measure_all(embeddings, labels, families, seed)
-    history.record_evaluation(measured)
+            looks[split] = Look(index, labels, embeddings, measure_all(embeddings, labels, families, seed))
+    return looks
+
+
+def due(parts: Parts, split: str, epoch: int) -> list[Family]:
+    """The families that are measured on a split after an epoch that is measured."""
+    clustered = epoch % parts.spec.evaluation.clustering_every == 0 or epoch == parts.spec.training.epochs
+    return [family for name, family in parts.families[split].items() if clustered or name != "clustering"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from harness.errors import DataError, Interrupted, RunFailed
 from harness.specs import RunResult, RunSpec
 from harness.training import checkpoint
 from harness.training.assemble import Context, Parts, assemble
-from harness.training.epoch import evaluate, timed, train_one_epoch
+from harness.training.epoch import Look, evaluate, look, timed, train_one_epoch
+from harness.training.evidence import write_evidence
 from harness.training.history import History
 
 
@@ -35,22 +37,37 @@ def train(spec: RunSpec, context: Context) -> RunResult:
     parts = assemble(spec, context)
     history = checkpoint.load(context.checkpoint, parts)
     history.spend("setup_seconds", time.perf_counter() - begin)
+    looks: dict[str, Look] | None = None
     while history.epoch < spec.training.epochs:
         with timed(history, "total_seconds"):
-            run_epoch(parts, history, context)
+            looks = run_epoch(parts, history, context)
         context.on_progress(progress(spec, history))
+    if context.evidence is not None:
+        keep_evidence(context.evidence, parts, history, looks)
     return result(parts, history)
 
 
-def run_epoch(parts: Parts, history: History, context: Context) -> None:
-    """Train, measure when it is due, save."""
+def run_epoch(parts: Parts, history: History, context: Context) -> dict[str, Look]:
+    """Train, measure when it is due, save; gives what was measured."""
+    looks = {}
     with timed(history, "train_seconds"):
         train_one_epoch(parts, history, context)
     if history.epoch % parts.spec.evaluation.every == 0 or history.epoch == parts.spec.training.epochs:
-        evaluate(parts, history)
+        looks = evaluate(parts, history)
     if context.checkpoint is not None:
         with timed(history, "checkpoint_seconds"):
             checkpoint.save(context.checkpoint, parts, history)
+    return looks
+
+
+def keep_evidence(path: Path, parts: Parts, history: History, looks: dict[str, Look] | None) -> None:
+    """Leave the evidence of the test split, if it is measured, as the last epoch showed it.
+
+    A run that was interrupted after its last epoch has nothing to show any more, and looks once more.
+    """
+    seen = (look(parts, history) if looks is None else looks).get("test")
+    if seen is not None:
+        write_evidence(path, parts.spec, history.epoch, seen)
 
 
 def progress(spec: RunSpec, history: History) -> dict[str, Any]:

@@ -128,7 +128,7 @@ ONE_MISTAKE = {
     ),
     "a metric family": (
         "  objective: whole\n  evaluation: {test: [retrieval, clustring]}",
-        "9:34: metric family 'clustring' is not known; did you mean 'clustering'?",
+        "9:34: metric 'clustring' is not known; did you mean 'clustering'?",
     ),
     "a part of run that every block replaces": (
         "  objective: {name: pull, bta: 1}\ngrid: [{objective: whole}]",
