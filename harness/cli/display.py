@@ -116,6 +116,14 @@ def live_view(study: str, now: Snapshot) -> Group:
     return Group(Text(headline(study, now)), bar, live_table(now))
 
 
+def stage_of(run: Mapping[str, Any]) -> str:
+    """How far a running run is: `3/15`, or `3/15, embedding 40%` inside a long epoch."""
+    if "epochs" not in run:
+        return "starting"
+    inside = f", {run['doing']} {min(1.0, run['done'] / run['total']):.0%}" if "doing" in run else ""
+    return f"{run['epoch']}/{run['epochs']}{inside}"
+
+
 def live_table(now: Snapshot) -> Table:
     """The running runs, then the newest results."""
     from rich import box
@@ -126,9 +134,8 @@ def live_table(now: Snapshot) -> Table:
     for column in ("seed", "epoch", "loss", "R@1"):
         table.add_column(column, justify="right", min_width=6)
     for run in now.running:
-        epoch = f"{run['epoch']}/{run['epochs']}" if "epochs" in run else "starting"
         loss = "" if run.get("loss") is None else f"{run['loss']:.4f}"
-        table.add_row(f"▸ {run['method']}", str(run["seed"]), epoch, loss, percent(run.get("recall_at_1")))
+        table.add_row(f"▸ {run['method']}", str(run["seed"]), stage_of(run), loss, percent(run.get("recall_at_1")))
     if now.pending and not now.running:
         table.add_row("  workers are starting", "", "", "", "", style="dim")
     for run in now.latest[:8]:

@@ -18,6 +18,7 @@ from harness.specs import SPLITS, Choice, RunSpec
 from harness.training.data import TrainingData, open_data
 from harness.training.network import EmbeddingNetwork
 from harness.training.optimizer import make_optimizer
+from harness.training.teller import Teller
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Parts:
     schedule: torch.optim.lr_scheduler.LRScheduler
     families: dict[str, dict[str, Family]]  # split -> name -> family of metrics
     device: torch.device
+    teller: Teller
 
 
 def assemble(spec: RunSpec, context: Context) -> Parts:
@@ -86,6 +88,7 @@ def assemble(spec: RunSpec, context: Context) -> Parts:
         schedule=schedule,
         families={split: _families(getattr(spec.evaluation, split)) for split in SPLITS},
         device=device,
+        teller=Teller(spec.training.epochs, context.on_progress),
     )
 
 

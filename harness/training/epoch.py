@@ -47,6 +47,7 @@ def train_one_epoch(parts: Parts, history: History, context: Context) -> None:
         if context.should_stop():
             raise Interrupted
         losses[step] = train_one_step(parts, positions, epoch, mining, history)
+        parts.teller.step("training", step + 1, len(batches))
     parts.schedule.step()
     history.spend("steps", len(batches))
     history.epoch += 1
@@ -110,6 +111,7 @@ def embed(parts: Parts, index: Tensor) -> Tensor:
         images = parts.data.bank.batch(chunk, "test")
         with autocast(parts):
             embedded.append(parts.network(images))
+        parts.teller.step("embedding", EMBEDDING_BATCH * len(embedded), len(index))
     parts.network.train(training)
     return torch.cat(embedded)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -41,7 +40,7 @@ def train(spec: RunSpec, context: Context) -> RunResult:
     while history.epoch < spec.training.epochs:
         with timed(history, "total_seconds"):
             looks = run_epoch(parts, history, context)
-        context.on_progress(progress(spec, history))
+        parts.teller.epoch(history)
     if context.evidence is not None:
         keep_evidence(context.evidence, parts, history, looks)
     return result(parts, history)
@@ -68,17 +67,6 @@ def keep_evidence(path: Path, parts: Parts, history: History, looks: dict[str, L
     seen = (look(parts, history) if looks is None else looks).get("test")
     if seen is not None:
         write_evidence(path, parts.spec, history.epoch, seen)
-
-
-def progress(spec: RunSpec, history: History) -> dict[str, Any]:
-    """What there is to tell while a run goes on."""
-    return {
-        "epoch": history.epoch,
-        "epochs": spec.training.epochs,
-        "loss": history.latest("train", "loss"),
-        "recall_at_1": history.latest("test", "recall_at_1"),
-        "seconds": history.cost["total_seconds"],
-    }
 
 
 def result(parts: Parts, history: History) -> RunResult:
