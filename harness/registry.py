@@ -2,7 +2,8 @@
 
 The options a study may set are the keyword-only arguments of the constructor, so the signature is the schema: their
 annotations are checked by pydantic, their defaults are written into the run. What stands before the `*` is supplied by
-the harness. A part of somebody else's is named by import path, `my_lab.losses:BetterTriplet`, and checked the same way.
+the harness. A part of somebody else's is named by import path, `my_lab.losses:BetterTriplet`, and checked the same way;
+so is one of a library that has a prefix of its own, `pml:CircleLoss`.
 Listing names imports nothing; a part's file (and with it torch) is imported when the part is used.
 """
 
@@ -21,6 +22,9 @@ from harness.errors import OptionError, did_you_mean
 from harness.specs import Choice
 
 Part = TypeVar("Part", bound=type)
+
+LOADERS = {("objective", "pml"): "harness.objectives._pml", ("miner", "pml"): "harness.miners._pml"}
+"""What stands before the colon of a name, where it is no import path: the module whose `load` gives the class."""
 
 
 class Registry:
@@ -52,7 +56,11 @@ class Registry:
 
         Raises OptionError with a suggestion when there is none.
         """
-        if ":" in name:
+        prefix, colon, rest = name.partition(":")
+        if colon and (self.kind, prefix) in LOADERS:
+            loaded: type = importlib.import_module(LOADERS[self.kind, prefix]).load(rest)
+            return loaded
+        if colon:
             return self._imported(name)
         if name not in self._parts:
             if name not in self.names():

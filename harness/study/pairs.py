@@ -30,11 +30,11 @@ def check_pairs(draft: Draft, mistakes: Mistakes, *, wanted: bool) -> None:
 
 def _check_miner(draft: Draft, tell: Tell) -> None:
     objective, miner = draft.spec.objective.name, draft.spec.miner
-    triplets = _takes_triplets(draft)
-    if triplets and miner is None:
+    takes = _takes(draft)
+    if takes == "triplets" and miner is None:
         message = f"objective {objective!r} takes triplets and needs a miner{known_parts('miner')}"
         tell(message, *draft.places("objective.name", "miner.name"))
-    if not triplets and miner is not None:
+    if takes == "batch" and miner is not None:
         own = f"objective {objective!r} takes the whole batch and has no use for miner {miner.name!r}"
         tell(
             f"{own}; give it a block of its own, or `miner: none` there", *draft.places("miner.name", "objective.name")
@@ -46,15 +46,19 @@ def _check_regularizer(draft: Draft, tell: Tell) -> None:
     if regularizer is None:
         return
     proxies = getattr(OBJECTIVES.get(objective), "proxy_table", None) is not None
-    has = {"tuples": _takes_triplets(draft), "proxies": proxies}
+    mined = _takes(draft) == "triplets" or (_takes(draft) == "either" and draft.spec.miner is not None)
+    has = {"tuples": mined, "proxies": proxies}
     for need in sorted(getattr(REGULARIZERS.get(regularizer.name), "needs", ())):
         if not has.get(need, False):
-            message = f"regularizer {regularizer.name!r} needs {need}, which objective {objective!r} does not have"
+            hint = " without a miner" if need == "tuples" and _takes(draft) == "either" else ""
+            message = (
+                f"regularizer {regularizer.name!r} needs {need}, which objective {objective!r} does not have{hint}"
+            )
             tell(message, *draft.places("regularizer.name", "objective.name"))
 
 
-def _takes_triplets(draft: Draft) -> bool:
-    return getattr(OBJECTIVES.get(draft.spec.objective.name), "takes", "batch") == "triplets"
+def _takes(draft: Draft) -> str:
+    return str(getattr(OBJECTIVES.get(draft.spec.objective.name), "takes", "batch"))
 
 
 def _check_batch_size(draft: Draft, tell: Tell) -> None:

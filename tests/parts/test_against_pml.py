@@ -9,13 +9,11 @@ negatives unnormalized and has no N-pair part, its ProxyNCALoss has the own prox
 import pytest
 import torch
 from part_batches import all_triplets, uneven_batch
+from pytorch_metric_learning import distances, losses, miners, reducers, regularizers
 
 from harness.geometry import normalized
 from harness.registry import build
 from harness.tuples import Triplets
-
-pytest.importorskip("pytorch_metric_learning", reason="needs the extra pml")
-from pytorch_metric_learning import distances, losses, miners, reducers, regularizers
 
 LABELS = [0, 2, 0, 1, 1, 2, 0, 3, 2, 1]
 EUCLIDEAN = {"distance": distances.LpDistance(normalize_embeddings=False)}
