@@ -36,7 +36,7 @@ class Clustering:
     names = ("nmi", "ami", "f1")
     revision = 1
     definitions: ClassVar[dict[str, str]] = {
-        "nmi": "I(class; cluster) / ((H(class) + H(cluster)) / 2); Strehl and Ghosh, 2002, with the arithmetic mean",
+        "nmi": "I / ((H(class) + H(cluster)) / 2), I the mutual information; Vinh et al., 2010, NMI by the sum",
         "ami": "(I - E[I]) / ((H(class) + H(cluster)) / 2 - E[I]), E over assignments with the same sizes; "
         "Vinh et al., 2010",
         "f1": "2 TP / (A + B), pairs together in both, in a class, in a cluster; Manning et al., 2008, section 16.3",

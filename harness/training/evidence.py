@@ -82,8 +82,8 @@ def write_evidence(path: Path, spec: RunSpec, epoch: int, look: Look) -> None:
 def read_evidence(path: Path) -> Evidence:
     """What a run has left; raises DataError when the file cannot be read as evidence."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
         return Evidence(
             run_id=str(arrays["run_id"]),
             epoch=int(arrays["epoch"]),

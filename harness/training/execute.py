@@ -46,17 +46,18 @@ def train(spec: RunSpec, context: Context) -> RunResult:
     return result(parts, history)
 
 
-def run_epoch(parts: Parts, history: History, context: Context) -> dict[str, Look]:
-    """Train, measure when it is due, save; gives what was measured."""
-    looks = {}
+def run_epoch(parts: Parts, history: History, context: Context) -> dict[str, Look] | None:
+    """Train, measure when it is due, save; gives what was measured after the last epoch, None before."""
+    looks = None
     with timed(history, "train_seconds"):
         train_one_epoch(parts, history, context)
-    if history.epoch % parts.spec.evaluation.every == 0 or history.epoch == parts.spec.training.epochs:
+    last = history.epoch == parts.spec.training.epochs
+    if last or history.epoch % parts.spec.evaluation.every == 0:
         looks = evaluate(parts, history)
     if context.checkpoint is not None:
         with timed(history, "checkpoint_seconds"):
             checkpoint.save(context.checkpoint, parts, history)
-    return looks
+    return looks if last else None  # the embeddings of both splits would stay on the device for the next epoch
 
 
 def keep_evidence(path: Path, parts: Parts, history: History, looks: dict[str, Look] | None) -> None:

@@ -32,8 +32,8 @@ def test_a_study_opens_with_its_question(name):
 @pytest.mark.parametrize(
     ("name", "profile", "count"),
     [
-        ("fair_comparison", None, 15 * 3),
-        ("fair_comparison", "quick", 15),
+        ("fair_comparison", None, 26 * 3),
+        ("fair_comparison", "quick", 26),
         ("fair_comparison", "paper", (23 + 23 + 21) * 5),
         ("omniglot", None, 15 * 2),
         ("omniglot", "quick", 4 * 2),
@@ -60,6 +60,10 @@ def test_the_paper_profile_has_the_paper_s_settings():
         settings = ("backbone", "backbone.embedding_dim", "backbone.weights", "optimizer.lr", "optimizer.weight_decay")
         assert [flat[path] for path in settings] == ["resnet50", 128, "IMAGENET1K_V1", 1e-5, 4e-4]
         assert (flat["training.batch_size"], flat["sampler.samples_per_class"]) == (112, 2)
+        assert flat["evaluation.test"] == ["retrieval", "clustering", "density", "spectrum"]
+        # Recall at the ranks that are published for CUB200-2011 and CARS196, and for Stanford Online Products.
+        assert flat["evaluation.test.retrieval"]["k"] == [1, 2, 4, 8, 10, 100, 1000]
+        assert (flat["evaluation.every"], flat["evaluation.clustering_every"]) == (1, 10)
 
 
 def test_the_paper_profile_regularizes_with_the_paper_s_probabilities():
