@@ -32,10 +32,7 @@ class Metric:
 
 
 METRICS = {
-    "recall_at_1": Metric("R@1"),
-    "recall_at_2": Metric("R@2"),
-    "recall_at_4": Metric("R@4"),
-    "recall_at_8": Metric("R@8"),
+    **{f"recall_at_{k}": Metric(f"R@{k}") for k in (1, 2, 4, 8, 10, 16, 20, 30, 40, 100, 1000)},
     "map_at_r": Metric("mAP@R"),
     "map_at_c": Metric("mAP@C"),
     "map_at_1000": Metric("mAP@1000"),
