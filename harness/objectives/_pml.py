@@ -26,8 +26,9 @@ class PmlObjective(nn.Module):
     """A loss of pytorch-metric-learning with the distance and the reducer that it has by default.
 
     With a miner it gets the triplets as its `indices_tuple`, without one it takes the pairs or triplets of the batch as
-    it does on its own. Losses that compare matrices of pairs refuse tuples in which one pair is both positive and
-    negative, as `rho` and some miners make them. What it learns does so at `lr_multiplier` times the network's rate.
+    it does on its own. What it learns does so at `lr_multiplier` times the network's rate. Some losses (CircleLoss,
+    GeneralizedLiftedStructureLoss, HistogramLoss, MultiSimilarityLoss, SupConLoss) fail on tuples in which a sample is
+    its own positive or one pair is both positive and negative, as the regularizer `rho` makes them.
     """
 
     takes = "either"

@@ -51,10 +51,18 @@ def strangers(y, i):
     return [j for j in range(len(y)) if y[j] != y[i]]
 
 
-def contrastive(z, y, triplets, part):
+def contrastive(z, y, triplets, part, apart=apart):
     pull = [hinge(apart(z[a], z[p]) - 0.1) for a, p, n in triplets]
     push = [hinge(0.9 - apart(z[a], z[n])) for a, p, n in triplets]
     return mean(pull) + mean(push)
+
+
+def apart_as_published(u, v):
+    return (u - v + 1e-6).square().sum().sqrt()
+
+
+def contrastive_as_published(z, y, triplets, part):
+    return contrastive(z, y, triplets, part, apart_as_published)
 
 
 def triplet(z, y, triplets, part):
@@ -133,7 +141,7 @@ def angular_as_published(z, y, triplets, part):
     return angular(z, y, triplets, part, lambda y, a, p: [n for n in range(len(y)) if n not in (a, p)])
 
 
-def generalized_lifted(z, y, triplets, part):
+def generalized_lifted(z, y, triplets, part, apart=apart):
     anchors = [a for a in range(len(y)) if partners(y, a)]
     terms = []
     for a in anchors:
@@ -141,6 +149,10 @@ def generalized_lifted(z, y, triplets, part):
         near = [0.8 - apart(z[a], z[n]) for n in strangers(y, a)]
         terms.append(hinge(far + log_sum_exp(near)) if near else ZERO)
     return mean(terms) + length_penalty(z, y)
+
+
+def generalized_lifted_as_published(z, y, triplets, part):
+    return generalized_lifted(z, y, triplets, part, apart_as_published)
 
 
 def histogram(z, y, triplets, part, bins=9, upper_kept=(1,) * 8):
@@ -287,6 +299,8 @@ def soft_triple_of(centers, z, y, assign):
 
 
 PUBLISHED = {"as_published": True}
+CONTRASTIVE = {"positive_margin": 0.1, "negative_margin": 0.9}
+LIFTED = {"margin": 0.8, "l2_weight": 0.01}
 MARGIN = {"margin": 0.3}
 QUADRUPLET = {"margin": 0.3, "second_margin": 0.1}
 ANGULAR = {"alpha": 40.0, "angular_weight": 1.5, "l2_weight": 0.01}
@@ -295,7 +309,8 @@ ANCHOR = {"alpha": 20.0, "delta": 0.2}
 ARC = {"margin": 0.4, "scale": 10.0}
 CENTERS = {"centers_per_class": 3, "scale": 6.0, "gamma": 0.2, "margin": 0.05, "merge_weight": 0.3}
 DEFINITIONS = [
-    (contrastive, "contrastive", {"positive_margin": 0.1, "negative_margin": 0.9}),
+    (contrastive, "contrastive", CONTRASTIVE),
+    (contrastive_as_published, "contrastive", CONTRASTIVE | PUBLISHED),
     (triplet, "triplet", MARGIN),
     (margin, "margin", MARGIN | {"beta": 0.8}),
     (margin_as_published, "margin", MARGIN | {"beta": 0.8} | PUBLISHED),
@@ -305,7 +320,8 @@ DEFINITIONS = [
     (n_pair, "n_pair", {"l2_weight": 0.01}),
     (angular, "angular", ANGULAR),
     (angular_as_published, "angular", ANGULAR | PUBLISHED),
-    (generalized_lifted, "generalized_lifted", {"margin": 0.8, "l2_weight": 0.01}),
+    (generalized_lifted, "generalized_lifted", LIFTED),
+    (generalized_lifted_as_published, "generalized_lifted", LIFTED | PUBLISHED),
     (histogram, "histogram", {"bins": 9}),
     (histogram_as_published, "histogram", {"bins": 11} | PUBLISHED),
     (multi_similarity, "multi_similarity", SIMILARITY),
