@@ -6,7 +6,9 @@ setting; its runs differ by seed alone.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Protocol
 
 import numpy as np
@@ -177,12 +179,21 @@ def _with_cells(runs: pd.DataFrame, configurations: dict[str, dict[str, Any]]) -
 
 def _settings(runs: pd.DataFrame, configurations: dict[str, dict[str, Any]]) -> list[str]:
     """`CUB200-2011, resnet50-128`; without the dimension where a study varies it, for then it belongs to the method."""
-    keys = [(str(run["dataset"]), str(run["backbone"])) for run in runs.to_dict("records")]
+    keys = [
+        (_data_name(run, configurations.get(run["run_id"], {})), str(run["backbone"]))
+        for run in runs.to_dict("records")
+    ]
     dimensions: dict[tuple[str, str], set[Any]] = {}
     for key, run_id in zip(keys, runs["run_id"], strict=True):
         dimensions.setdefault(key, set()).add(configurations.get(run_id, {}).get("backbone.embedding_dim"))
     only = {key: next(iter(found)) if len(found) == 1 else None for key, found in dimensions.items()}
-    return [f"{dataset_title(key[0])}, {key[1]}" + (f"-{only[key]}" if only[key] else "") for key in keys]
+    return [f"{key[0]}, {key[1]}" + (f"-{only[key]}" if only[key] else "") for key in keys]
+
+
+def _data_name(run: Mapping[Hashable, Any], configuration: Mapping[str, Any]) -> str:
+    """The data set by its name; a file or folder of somebody's own by the name of that."""
+    place = configuration.get("dataset.file") or configuration.get("dataset.folder")
+    return PurePath(place).stem if place else dataset_title(str(run["dataset"]))
 
 
 def _told_apart(runs: pd.DataFrame) -> pd.Series:

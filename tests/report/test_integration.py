@@ -89,3 +89,32 @@ def test_the_numbers_of_a_real_database_are_paired_and_put_beside_the_papers(dat
     assert all(row["cub200_not_comparable"] == "" for row in rows.values())
     assert rows["Margin (D, beta=1.2)"]["cub200"] == pytest.approx(0.6309, abs=1e-4)
     assert rows["Margin (D, beta=1.2)"]["setting"] == "CUB200-2011, resnet50-128"
+
+
+def test_two_data_files_in_one_study_are_two_settings_named_by_their_files(tmp_path):
+    url = f"sqlite:///{tmp_path}/harness.db"
+    plain = spec(0.6, 0)
+    runs = [
+        RunSpec(
+            dataset=Choice("pack", {"file": file}),
+            backbone=plain.backbone,
+            objective=plain.objective,
+            miner=plain.miner,
+            sampler=plain.sampler,
+            seed=seed,
+        )
+        for file in ("cub100_128.zip", "cars196_128.zip")
+        for seed in range(2)
+    ]
+    record_study(
+        url, "packs", None, runs, {"question": "Which pack?", "analyses": ["leaderboard"], "selection": "last"}
+    )
+    for run in runs:
+        folder = RunFolder(tmp_path, run.run_id)
+        folder.write_spec(run)
+        folder.publish(result(run, 0.5 + 0.1 * run.seed), folder.take())
+    collect(url, tmp_path)
+    told = str(report_json(Database(url), "packs"))
+    assert "cub100_128, resnet50-128" in told
+    assert "cars196_128, resnet50-128" in told
+    assert "pack, resnet50" not in told
