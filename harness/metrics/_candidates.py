@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics._ranks import ordered_bits
-
 Array = np.ndarray[Any, np.dtype[Any]]
 
 NOTHING = np.int64(0x7FFFFFFF << 32 | 0x7FFFFFFF)
@@ -31,23 +29,21 @@ class Candidates:
         )
         self.found = np.zeros(len(thresholds), dtype=np.int64)
 
-    def keep(self, query: Array, index: Array, distance: Array) -> None:
-        """Adds candidates: queries, ascending, indices of neighbors and distances; [n] each."""
-        if len(query) == 0:
+    def keep(self, first: int, counts: Array, index: Array, distance: Array) -> None:
+        """Adds candidates of the queries from `first` on, `counts` [q] of each: indices of samples, distances; [n]."""
+        if len(index) == 0:
             return
-        first = int(query[0])
-        counts = np.bincount(query - first)
         queries = slice(first, first + len(counts))
         if (self.found[queries] + counts).max() > self.room:
             self.forget(first + np.flatnonzero(self.found[queries] + counts > self.room))
         # The place behind those of the same query that are there already or come before it in this call.
-        column = np.arange(len(query)) + np.repeat(self.found[queries] - (np.cumsum(counts) - counts), counts)
+        behind = np.arange(first, queries.stop) * self.room + self.found[queries] - (np.cumsum(counts) - counts)
+        place = np.arange(len(index)) + np.repeat(behind, counts)
         self.found[queries] += counts
         if self.found[queries].max() > self.room:
-            fits = column < self.room
-            query, column, index, distance = query[fits], column[fits], index[fits], distance[fits]
-        place = query * self.room + column
-        self.distances[place] = ordered_bits(distance)
+            fits = place < np.repeat(np.arange(first + 1, queries.stop + 1) * self.room, counts)
+            place, index, distance = place[fits], index[fits], distance[fits]
+        self.distances[place] = distance
         self.indices[place] = index
 
     def forget(self, queries: Array) -> None:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +24,19 @@ from torch import Tensor
 
 from harness.measured import classes_of
 from harness.metrics._candidates import Array, Candidates
-from harness.metrics._ranks import BLOCK, RankBlock, classes_by_size, full_ranks, half_norms, rectangles, scaled
+from harness.metrics._ranks import (
+    BLOCK,
+    RankBlock,
+    classes_by_size,
+    full_ranks,
+    half_norms,
+    ordered_bits,
+    rectangles,
+    scaled,
+)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 FAR = torch.iinfo(torch.int64).max
 """The rank of a positive that is not among the wanted neighbors."""
@@ -118,22 +132,12 @@ class Search:
         number, sample, height = len(self.labels), self.plan.sample, TILE * TILE // self.plan.sample
         # The thresholds of the sample must stand before others are compared with it.
         for first, last in ((0, sample), (sample, number)):
-            self.in_parallel(
-                lambda rows: self.compare(rows, [slice(0, sample)], tighten=True), ranges(first, last, height)
-            )
-        self.in_parallel(
-            lambda rows: self.compare(rows, ranges(rows.start, number, TILE)), ranges(sample, number, TILE)
+            finish(lambda rows: self.compare(rows, [slice(0, sample)], True), ranges(first, last, height), self.threads)
+        finish(
+            lambda rows: self.compare(rows, ranges(rows.start, number, TILE)),
+            ranges(sample, number, TILE),
+            self.threads,
         )
-
-    def in_parallel(self, work: Callable[[slice], None], items: Iterable[slice]) -> None:
-        """Does work for all items, each on one thread."""
-        if self.threads == 1:
-            for item in items:
-                work(item)
-            return
-        with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for _ in pool.map(work, items):
-                pass
 
     def compare(self, rows: slice, others: Iterable[slice], tighten: bool = False) -> None:
         """Compares some positions with others, range by range."""
@@ -157,14 +161,17 @@ class Search:
             distances.diagonal(rows.start - columns.start).fill_(torch.inf)
         if tighten:
             self.tighten(rows, distances.numpy())
-        query, other, distance = self.closer(distances, self.thresholds[rows, None])
-        self.keep(query + rows.start, other + columns.start, distance)
+        width = len(right)
+        chosen = self.closer(distances, self.thresholds[rows, None])
+        starts = np.searchsorted(chosen, np.arange(len(left) + 1) * width)
+        self.keep(rows.start, np.diff(starts), chosen % width + columns.start, distances.numpy().ravel()[chosen])
         if not overlap:
             distances = torch.sub(self.half[rows, None], products, out=distances)
-            other, query, distance = self.closer(distances, self.thresholds[columns])
-            by_query = np.argsort(query.astype(np.uint16), kind="stable")  # 16 bits are sorted by radix
-            query, other, distance = query[by_query], other[by_query], distance[by_query]
-            self.keep(query + columns.start, other + rows.start, distance)
+            chosen = self.closer(distances, self.thresholds[columns])
+            query = (chosen % width).astype(np.uint16)  # 16 bits are sorted by radix
+            chosen = chosen[np.argsort(query, kind="stable")]
+            counts = np.bincount(query, minlength=width)
+            self.keep(columns.start, counts, chosen // width + rows.start, distances.numpy().ravel()[chosen])
 
     def tighten(self, rows: slice, distances: Array) -> None:
         """Lowers the thresholds of the rows to the planned place among their distances [r, sample] to the sample."""
@@ -172,28 +179,29 @@ class Search:
         nearest = torch.from_numpy(np.partition(distances, place, axis=1)[:, place])
         torch.minimum(self.thresholds[rows], nearest, out=self.thresholds[rows])
 
-    def closer(self, distances: Tensor, thresholds: Tensor) -> tuple[Array, Array, Array]:
-        """Row, column and value of the distances [r, c] that are not above the thresholds, row by row."""
-        values = distances.numpy()
+    def closer(self, distances: Tensor, thresholds: Tensor) -> Array:
+        """Places, in the flat distances [r, c], of those that are not above the thresholds; ascending."""
         passed = view(self.memory.passed, *distances.shape).numpy()
-        chosen = np.flatnonzero(np.less_equal(values, thresholds.numpy(), out=passed))
-        row = chosen // values.shape[1]
-        return row, chosen - row * values.shape[1], values.ravel()[chosen]
+        return places_of_true(np.less_equal(distances.numpy(), thresholds.numpy(), out=passed).ravel())
 
-    def keep(self, query: Array, other: Array, distance: Array) -> None:
-        """Adds candidates by position; one thread at a time."""
-        index = self.indices[other]
+    def keep(self, first: int, counts: Array, other: Array, distance: Array) -> None:
+        """Adds candidates of consecutive positions, `counts` of each; one thread at a time."""
+        index, bits = self.indices[other], ordered_bits(distance)
         with self.writing:
-            self.candidates.keep(query, index, distance)
+            self.candidates.keep(first, counts, index, bits)
 
     def blocks(self) -> Iterator[tuple[RankBlock, Tensor]]:
         """Ranks of all queries that have a positive, and whether they are known to be right [b]."""
-        for members in classes_by_size(self.labels):
-            for queries, positives in rectangles(members, BLOCK // self.plan.room // 4):
-                yield self.ranked(queries, positives.shape[1])
+        parts = (
+            (queries, positives.shape[1])
+            for members in classes_by_size(self.labels)
+            for queries, positives in rectangles(members, BLOCK // self.plan.room // 4)
+        )
+        yield from in_turn(self.ranked, parts, self.threads)
 
-    def ranked(self, queries: Tensor, positives: int) -> tuple[RankBlock, Tensor]:
+    def ranked(self, part: tuple[Tensor, int]) -> tuple[RankBlock, Tensor]:
         """Ranks of the positives of some queries, each of which has so many, from the candidates."""
+        queries, positives = part
         positions = self.position[queries].numpy()
         keys, found = self.candidates.sorted(positions), self.candidates.found[positions]
         # What is no sample has a large index, which is clipped to that of the class behind all.
@@ -227,6 +235,38 @@ class Memory(threading.local):
         self.right = torch.empty(TILE, dimensions)
         self.products, self.distances = torch.empty(2, TILE * TILE)
         self.passed = torch.empty(TILE * TILE, dtype=torch.bool)
+
+
+def finish(work: Callable[[slice], None], items: Iterable[slice], threads: int) -> None:
+    """Does work for all items, each on one thread."""
+    for _ in in_turn(work, items, threads):
+        pass
+
+
+def in_turn(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """What work gives for each item, in their order; each is done on one thread, a few ahead of what is taken."""
+    if threads == 1:
+        yield from map(work, items)
+        return
+    ahead: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for item in items:
+            ahead.append(pool.submit(work, item))
+            if len(ahead) > 2 * threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def places_of_true(passed: Array) -> Array:
+    """As np.flatnonzero of a flat array of bool, for few true values: looks at eight at a time first."""
+    if len(passed) % 8:
+        return np.flatnonzero(passed)
+    eights = passed.view(np.uint64)
+    some = np.flatnonzero(eights != 0)
+    within = np.flatnonzero(eights[some].view(np.bool_))
+    result: Array = some[within >> 3] * 8 + (within & 7)
+    return result
 
 
 def ranges(start: int, stop: int, step: int) -> Iterator[slice]:

@@ -6,8 +6,8 @@ import torch
 
 from harness.metrics import _neighbors
 from harness.metrics._candidates import Candidates
-from harness.metrics._neighbors import FAR, near_ranks, planned
-from harness.metrics._ranks import full_ranks
+from harness.metrics._neighbors import FAR, in_turn, near_ranks, places_of_true, planned
+from harness.metrics._ranks import full_ranks, ordered_bits
 from harness.metrics.retrieval import Retrieval
 
 
@@ -125,7 +125,7 @@ def test_candidates_keep_the_nearest_when_room_is_short(queries, first):
     offered = []
     for start in range(first, first + 40, 4):
         distance = random.standard_normal(4).astype(np.float32)
-        candidates.keep(np.full(4, 1), np.arange(start, start + 4), distance)
+        candidates.keep(1, np.array([4]), np.arange(start, start + 4), ordered_bits(distance))
         offered += [(float(d), start + i) for i, d in enumerate(distance)]
     keys = candidates.sorted(np.array([1]))[0]
     assert [int(key) & 0x7FFFFFFF for key in keys[:5]] == [index for _, index in sorted(offered)[:5]]
@@ -136,5 +136,17 @@ def test_candidates_keep_the_nearest_when_room_is_short(queries, first):
 
 def test_candidates_that_find_no_room_are_told():
     candidates = Candidates(np.full(1, np.inf, dtype=np.float32), depth=5, room=9)
-    candidates.keep(np.zeros(12, dtype=np.int64), np.arange(12), np.arange(12, dtype=np.float32))
+    candidates.keep(0, np.array([12]), np.arange(12), ordered_bits(np.arange(12, dtype=np.float32)))
     assert candidates.found[0] > 9
+
+
+@pytest.mark.parametrize("number", [64, 61])
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_places_of_true_are_those_of_numpy(number, share):
+    passed = np.random.default_rng(0).random(number) < share
+    np.testing.assert_array_equal(places_of_true(passed), np.flatnonzero(passed))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_results_come_in_the_order_of_the_items(threads):
+    assert list(in_turn(lambda item: item * item, range(20), threads)) == [item * item for item in range(20)]
