@@ -11,12 +11,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +20,7 @@ from torch import Tensor
 
 from harness.measured import classes_of
 from harness.metrics._candidates import Array, Candidates
+from harness.metrics._parallel import finish, in_turn, single_threaded
 from harness.metrics._ranks import (
     BLOCK,
     RankBlock,
@@ -34,9 +31,6 @@ from harness.metrics._ranks import (
     rectangles,
     scaled,
 )
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 FAR = torch.iinfo(torch.int64).max
 """The rank of a positive that is not among the wanted neighbors."""
@@ -65,21 +59,6 @@ def near_ranks(embeddings: Tensor, labels: Tensor, depth: int) -> Iterator[RankB
             unlucky[block.queries[~complete]] = True
             yield RankBlock(block.queries[complete], block.ranks[complete])
         yield from full_ranks(embeddings, labels, queries=unlucky)
-
-
-@contextmanager
-def single_threaded() -> Iterator[int]:
-    """Gives the number of threads that torch may use and takes them away from its single operations.
-
-    Tiles are too small to be shared between threads, and half of what is done to them is not torch's; the threads
-    work on different tiles instead.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -235,27 +214,6 @@ class Memory(threading.local):
         self.right = torch.empty(TILE, dimensions)
         self.products, self.distances = torch.empty(2, TILE * TILE)
         self.passed = torch.empty(TILE * TILE, dtype=torch.bool)
-
-
-def finish(work: Callable[[slice], None], items: Iterable[slice], threads: int) -> None:
-    """Does work for all items, each on one thread."""
-    for _ in in_turn(work, items, threads):
-        pass
-
-
-def in_turn(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """What work gives for each item, in their order; each is done on one thread, a few ahead of what is taken."""
-    if threads == 1:
-        yield from map(work, items)
-        return
-    ahead: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for item in items:
-            ahead.append(pool.submit(work, item))
-            if len(ahead) > 2 * threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
 
 
 def places_of_true(passed: Array) -> Array:

@@ -6,7 +6,8 @@ import torch
 
 from harness.metrics import _neighbors
 from harness.metrics._candidates import Candidates
-from harness.metrics._neighbors import FAR, in_turn, near_ranks, places_of_true, planned
+from harness.metrics._neighbors import FAR, near_ranks, places_of_true, planned
+from harness.metrics._parallel import in_turn
 from harness.metrics._ranks import full_ranks, ordered_bits
 from harness.metrics.retrieval import Retrieval
 
