@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,7 +141,7 @@ def _sqlite_writer(path: Path) -> Engine:
         # Without an isolation level the driver leaves BEGIN to us; its own comes too late, after the first reads.
         connection = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
         try:
-            connection.execute(f"PRAGMA journal_mode={journal}")
+            _set_journal(connection, journal)
             connection.execute("PRAGMA synchronous=NORMAL" if journal == "WAL" else "PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
         except sqlite3.Error:
@@ -148,6 +150,20 @@ def _sqlite_writer(path: Path) -> Engine:
         return connection
 
     return _sqlite_engine(path, connect, "BEGIN IMMEDIATE")
+
+
+def _set_journal(connection: sqlite3.Connection, journal: str) -> None:
+    # Changing the journal alone does not wait for others: SQLite refuses it at once while another process does the
+    # same, as when two launches make a new database. So the waiting is ours.
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            connection.execute(f"PRAGMA journal_mode={journal}")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.005, 0.05))
 
 
 def _sqlite_reader(path: Path) -> Engine:
