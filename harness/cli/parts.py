@@ -85,7 +85,7 @@ def prepare(
 ) -> None:
     """Build the image bank of a data set before any study needs it.
 
-    Example: harness prepare pack --set file=omniglot28.npz --data ../shared/data
+    Example: harness prepare pack --set file=omniglot28.npz --data ~/datasets
     """
     from harness.registry import DATASETS
     from harness.training.data import prepare_bank
