@@ -15,7 +15,7 @@ from typing import Any
 from harness.dispatch.local import LocalWorker, start_worker
 from harness.errors import EnvironmentLacks
 from harness.images import Progress, silent
-from harness.specs import RunSpec, canonical_json
+from harness.specs import RunResult, RunSpec, canonical_json
 from harness.store.database import collect, record_study
 from harness.store.labels import method_labels
 from harness.store.slots import taken_slots
@@ -91,7 +91,6 @@ def launch(
     specs = study.runs()
     record_study(db, study.name, study.profile, specs, study.about(), partial=study.partial)
     ledger = Ledger(specs, results)
-    found = ledger.finished
     interrupted = False
     try:
         if ledger.open:
@@ -101,7 +100,7 @@ def launch(
         interrupted = True
     ledger.look()
     collect(db, results, [spec.run_id for spec in specs])
-    return Outcome(len(specs), found, ledger.finished - len(ledger.failed), ledger.failed, interrupted)
+    return Outcome(len(specs), ledger.found, ledger.finished - len(ledger.failed), ledger.failed, interrupted)
 
 
 def tell(ledger: Ledger, db: str, results: Path, watch: Callable[[Snapshot], None]) -> None:
@@ -133,8 +132,7 @@ class Ledger:
         self.latest: list[dict[str, Any]] = []
         for run_id, folder in self.open.items():
             folder.write_spec(self.specs[run_id])
-        self.look()
-        self.latest.clear()
+        self._close_ended()
         self.found = self.finished
         self.begin = time.monotonic()
 
@@ -150,22 +148,27 @@ class Ledger:
 
     def look(self) -> list[str]:
         """Read the folders of the open runs again; gives the runs that have ended since the last look."""
+        ended = self._close_ended()
+        for run_id, folder in ended.items():
+            self._tell(run_id, folder)
+        return list(ended)
+
+    def _close_ended(self) -> dict[str, RunFolder]:
+        """Read how every open run stands. Whole results are left unread: a study may have thousands from before."""
         self.running = []
-        ended = []
+        ended = {}
         for run_id, folder in list(self.open.items()):
             state = folder.state()
             if state in ("done", "failed"):
-                ended.append(run_id)
-                self._close(run_id)
+                ended[run_id] = self.open.pop(run_id)
             elif state == "running":
                 self.running.append(self._row(run_id) | (folder.read_progress() or {}))
+            if state == "failed":
+                self.failed[run_id] = read_ended(folder).cause or "exception"
         return ended
 
-    def _close(self, run_id: str) -> None:
-        result = self.open.pop(run_id).read_result()
-        assert result is not None  # its folder has just said that the run has ended
-        if result.state == "failed":
-            self.failed[run_id] = result.cause or "exception"
+    def _tell(self, run_id: str, folder: RunFolder) -> None:
+        result = read_ended(folder)
         found = [m.value for m in result.measurements if (m.split, m.metric) == ("test", "recall_at_1")]
         row = {"state": result.state, "cause": result.cause, "recall_at_1": found[0] if found else None}
         self.latest.insert(0, self._row(run_id) | row)
@@ -188,6 +191,13 @@ class Ledger:
             elapsed_s=elapsed,
             eta_s=left * elapsed / progress if progress > 0 else None,
         )
+
+
+def read_ended(folder: RunFolder) -> RunResult:
+    """The result of a run whose folder has said that it has ended."""
+    result = folder.read_result()
+    assert result is not None
+    return result
 
 
 class Crew:
