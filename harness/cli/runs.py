@@ -115,10 +115,10 @@ def this_machine(workers: int | None, threads: int) -> Machine:
     import torch
 
     from harness.launch import Machine
+    from harness.provenance import usable_cores
 
     gpus = visible_gpus(torch.cuda.device_count())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    default = len(gpus) or max(1, cores // threads)
+    default = len(gpus) or max(1, usable_cores() // threads)
     return Machine(default if workers is None else workers, threads, gpus)
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 
 from harness.errors import DataError, StoreError
 from harness.images import ImageSource, Progress, checked
+from harness.provenance import usable_cores
 
 
 def decode_bank(source: ImageSource, folder: Path, progress: Progress) -> None:
@@ -61,7 +62,7 @@ def _decode_all(
 
     bad: dict[int, str] = {}
     # Threads: Pillow decodes and resizes without the interpreter lock. What it warns of (odd metadata) costs no pixel.
-    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=_cores()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         warnings.filterwarnings("ignore", module="PIL")
         for start in range(0, len(source), 256):
             block = range(start, min(start + 256, len(source)))
@@ -161,10 +162,6 @@ def _check_room(cache: Path, needed: int) -> None:
     if free < needed * 1.02 + 2**20:
         needs, has = (f"{size / 2**20:,.0f} MiB" for size in (needed, free))
         raise StoreError(f"the image bank needs {needs} in {cache}, but only {has} are free there")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def checksum(folder: Path) -> str:
