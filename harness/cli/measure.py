@@ -15,6 +15,7 @@ from harness.registry import METRICS
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 
 def measure(
@@ -30,7 +31,7 @@ def measure(
     """Measure embeddings: recall_at_k, map_at_r, nmi, density, rho and all the others, exactly.
 
     The file is an .npz with the arrays `embeddings` [N, D] and `labels` [N], or a .parquet table with a column `label`
-    and one column for each dimension.
+    and either a column `embedding` of lists or one column for each dimension.
 
     Example: harness measure embeddings.npz --json
     """
@@ -94,9 +95,21 @@ def _from_parquet(file: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
     try:
         table = pd.read_parquet(file)
     except ImportError as error:
-        raise EnvironmentLacks(f"reading {file} needs a parquet engine: pip install pyarrow") from error
+        raise EnvironmentLacks(f"reading {file} needs pyarrow: `pip install pyarrow`") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read as .parquet: {error}") from error
     if "label" not in table:
         raise DataError(f"{file} has no column 'label'; it has {', '.join(map(str, table.columns[:8]))}")
-    return table.drop(columns="label").select_dtypes("number").to_numpy(), table["label"].to_numpy()
+    return _vectors(table, file), table["label"].to_numpy()
+
+
+def _vectors(table: pd.DataFrame, file: Path) -> np.ndarray[Any, Any]:
+    """One column `embedding` of lists, or one column a dimension."""
+    import numpy as np
+
+    if "embedding" not in table:
+        return table.drop(columns="label").select_dtypes("number").to_numpy()
+    lengths = {len(vector) for vector in table["embedding"]}
+    if len(lengths) != 1:
+        raise DataError(f"{file}: the lists of column 'embedding' have {len(lengths)} lengths; one would be right")
+    return np.stack(table["embedding"].to_list())

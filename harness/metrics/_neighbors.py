@@ -94,15 +94,14 @@ class Search:
     def __init__(self, embeddings: Tensor, labels: Tensor, plan: Plan, threads: int = 1) -> None:
         self.embeddings, self.labels, self.plan, self.threads = embeddings, labels, plan, threads
         self.order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-        half = half_norms(embeddings)
-        self.half = half[self.order]
-        self.thresholds = farthest_positives(embeddings, half, labels)[self.order]
+        self.half = half_norms(embeddings)
+        self.thresholds = farthest_positives(embeddings, self.half, labels)[self.order]
         self.candidates = Candidates(self.thresholds.numpy(), plan.depth, plan.room)
         self.indices = self.order.numpy()
         self.position = torch.empty_like(self.order)
         self.position[self.order] = torch.arange(len(self.order))
         self.classes = np.append(classes_of(labels)[1].numpy().astype(np.int32), np.int32(-1))
-        self.sample = embeddings[self.order[: plan.sample]]
+        self.sample = self.gathered(slice(0, plan.sample))
         self.memory = Memory(embeddings.shape[1])
         self.writing = threading.Lock()
 
@@ -120,37 +119,44 @@ class Search:
 
     def compare(self, rows: slice, others: Iterable[slice], tighten: bool = False) -> None:
         """Compares some positions with others, range by range."""
-        left = self.embeddings[self.order[rows]]
+        left = self.gathered(rows)
+        left = torch.cat([-left[:, :-2], left[:, -1:], left[:, -2:-1]], dim=1)
         for columns in others:
-            right = self.sample if tighten else self.gathered(columns)
+            right = self.sample if tighten else self.gathered(columns, self.memory.right)
             self.compare_tile(left, right, rows, columns, tighten)
 
-    def gathered(self, positions: slice) -> Tensor:
-        """The embeddings at these positions; a copy of all in this order would double the memory that is needed."""
+    def gathered(self, positions: slice, room: Tensor | None = None) -> Tensor:
+        """The embeddings at these positions, with a 1 and half the squared norm behind: [n, D + 2].
+
+        With these, one product of matrices gives distances. A copy of all in this order would double the memory.
+        """
         index = self.order[positions]
-        return torch.index_select(self.embeddings, 0, index, out=self.memory.right[: len(index)])
+        number, dimensions = len(index), self.embeddings.shape[1]
+        rows = torch.empty(number, dimensions + 2) if room is None else room[:number]
+        torch.index_select(self.embeddings, 0, index, out=rows[:, :dimensions])
+        rows[:, dimensions] = 1
+        torch.index_select(self.half, 0, index, out=rows[:, dimensions + 1])
+        return rows
 
     def compare_tile(self, left: Tensor, right: Tensor, rows: slice, columns: slice, tighten: bool) -> None:
         """Finds candidates of the rows among the columns and, where these positions lie apart, of the columns, too."""
-        products = torch.mm(left, right.T, out=view(self.memory.products, len(left), len(right)))
-        # Half the squared distance without the query's own norm, which is the same for all its neighbors.
-        distances = torch.sub(self.half[columns], products, out=view(self.memory.distances, *products.shape))
+        # Half the squared distances, from both sides alike.
+        distances = torch.mm(left, right.T, out=view(self.memory.distances, len(left), len(right)))
         overlap = columns.start <= rows.start < columns.stop
         if overlap:
             distances.diagonal(rows.start - columns.start).fill_(torch.inf)
         if tighten:
             self.tighten(rows, distances.numpy())
-        width = len(right)
+        width, values = len(right), distances.numpy().ravel()
         chosen = self.closer(distances, self.thresholds[rows, None])
         starts = np.searchsorted(chosen, np.arange(len(left) + 1) * width)
-        self.keep(rows.start, np.diff(starts), chosen % width + columns.start, distances.numpy().ravel()[chosen])
+        self.keep(rows.start, np.diff(starts), remainder(chosen, width) + columns.start, values[chosen])
         if not overlap:
-            distances = torch.sub(self.half[rows, None], products, out=distances)
             chosen = self.closer(distances, self.thresholds[columns])
-            query = (chosen % width).astype(np.uint16)  # 16 bits are sorted by radix
+            query = remainder(chosen, width).astype(np.uint16)  # 16 bits are sorted by radix
             chosen = chosen[np.argsort(query, kind="stable")]
             counts = np.bincount(query, minlength=width)
-            self.keep(columns.start, counts, chosen // width + rows.start, distances.numpy().ravel()[chosen])
+            self.keep(columns.start, counts, chosen // width + rows.start, values[chosen])
 
     def tighten(self, rows: slice, distances: Array) -> None:
         """Lowers the thresholds of the rows to the planned place among their distances [r, sample] to the sample."""
@@ -195,12 +201,12 @@ class Search:
 
 
 def farthest_positives(embeddings: Tensor, half: Tensor, labels: Tensor) -> Tensor:
-    """A bound [N] on the distance (as in `compare_tile`) of each sample's farthest positive; -infinity without one."""
+    """A bound [N] on half the squared distance of each sample's farthest positive; -infinity without one."""
     farthest = torch.full_like(half, -torch.inf)
     for members in classes_by_size(labels):
         for some in members.split(max(1, BLOCK // members.shape[1] ** 2)):  # type: ignore[no-untyped-call]
             own = embeddings[some]
-            distances = half[some][:, None, :] - own @ own.transpose(1, 2)
+            distances = half[some][:, None, :] + half[some][:, :, None] - own @ own.transpose(1, 2)
             distances.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
             farthest[some] = distances.amax(2)
     # Products of small matrices are not rounded as those of tiles are.
@@ -211,8 +217,8 @@ class Memory(threading.local):
     """Room for one tile; every thread has its own."""
 
     def __init__(self, dimensions: int) -> None:
-        self.right = torch.empty(TILE, dimensions)
-        self.products, self.distances = torch.empty(2, TILE * TILE)
+        self.right = torch.empty(TILE, dimensions + 2)
+        self.distances = torch.empty(TILE * TILE)
         self.passed = torch.empty(TILE * TILE, dtype=torch.bool)
 
 
@@ -224,6 +230,12 @@ def places_of_true(passed: Array) -> Array:
     some = np.flatnonzero(eights != 0)
     within = np.flatnonzero(eights[some].view(np.bool_))
     result: Array = some[within >> 3] * 8 + (within & 7)
+    return result
+
+
+def remainder(values: Array, divisor: int) -> Array:
+    """As values % divisor; numpy divides by one number quickly, but takes remainders slowly."""
+    result: Array = values - values // divisor * divisor
     return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from functools import cache
+from importlib import metadata
 from types import ModuleType
 from typing import ClassVar
 
@@ -50,12 +51,27 @@ class Clustering:
         embeddings, labels = checked(embeddings, labels)
         present, index, _ = classes_of(labels)
         start = seed_for(seed, "kmeans") % 2**31
-        clusters = kmeans(embeddings.float().cpu().numpy(), len(present), self.iterations, start)
+        gpu = embeddings.is_cuda and faiss_shares_gpu()
+        clusters = kmeans(embeddings.float().cpu().numpy(), len(present), self.iterations, start, gpu)
         return Measured(agreement(index.cpu().numpy(), clusters))
 
 
-def kmeans(rows: np.ndarray, number: int, iterations: int, seed: int) -> np.ndarray:
-    """The cluster of each row: float32 [N, D] -> int64 [N], values in 0..number-1."""
+def kmeans(rows: np.ndarray, number: int, iterations: int, seed: int, gpu: bool = False) -> np.ndarray:
+    """The cluster of each row: float32 [N, D] -> int64 [N], values in 0..number-1.
+
+    Both devices start from the same rows; what a GPU refuses (its memory is full, it is too old for the build of
+    faiss) is computed on the CPU, with a warning.
+    """
+    rows = np.ascontiguousarray(rows)
+    if gpu:
+        try:
+            return _kmeans(rows, number, iterations, seed, gpu=True)
+        except RuntimeError as error:
+            warnings.warn(f"k-means runs on the CPU, because faiss cannot use the GPU: {error}", stacklevel=2)
+    return _kmeans(rows, number, iterations, seed, gpu=False)
+
+
+def _kmeans(rows: np.ndarray, number: int, iterations: int, seed: int, gpu: bool) -> np.ndarray:
     faiss = load_faiss()
     faiss.omp_set_num_threads(torch.get_num_threads())
     means = faiss.Kmeans(
@@ -66,11 +82,37 @@ def kmeans(rows: np.ndarray, number: int, iterations: int, seed: int) -> np.ndar
         seed=seed,
         min_points_per_centroid=1,
         max_points_per_centroid=len(rows),
-        gpu=False,
+        gpu=1 if gpu else False,  # the number of GPUs: a worker sees one
     )
-    rows = np.ascontiguousarray(rows)
     means.train(rows)
     return np.asarray(means.index.search(rows, 1)[1][:, 0])
+
+
+CUDA_OF_BUILD = {"faiss-gpu": "12", "faiss-gpu-cuvs": "13"}
+"""The major version of CUDA that each of the GPU builds of faiss brings along."""
+
+
+@cache
+def faiss_shares_gpu() -> bool:
+    """Whether faiss has a GPU here and can live on it beside torch; asking costs the import of faiss.
+
+    Two major versions of CUDA in one process may crash it, which nothing can catch; torch 2.15 has CUDA 13, so
+    `faiss-gpu-cuvs` is the build for it. `HARNESS_FAISS=cpu` or `=gpu` decides otherwise.
+    """
+    faiss = load_faiss()
+    wanted = os.environ.get("HARNESS_FAISS", "auto")
+    if wanted == "cpu" or not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
+        return False
+    return wanted == "gpu" or _same_cuda(torch.version.cuda)
+
+
+def _same_cuda(of_torch: str | None) -> bool:
+    major = (of_torch or "").partition(".")[0]
+    return any(CUDA_OF_BUILD[name] == major for name in CUDA_OF_BUILD if _installed(name))
+
+
+def _installed(distribution: str) -> bool:
+    return any(True for _ in metadata.distributions(name=distribution))
 
 
 def load_faiss() -> ModuleType:

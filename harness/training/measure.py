@@ -39,4 +39,4 @@ def as_tensor(values: Any) -> Tensor:
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise DataError(f"values of type {array.dtype} cannot be measured; right would be numbers")
-    return torch.as_tensor(array)
+    return torch.as_tensor(array if array.flags.writeable else array.copy())  # torch warns of what it could write to

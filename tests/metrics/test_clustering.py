@@ -11,8 +11,9 @@ import torch
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
 from harness.errors import EnvironmentLacks
+from harness.metrics import clustering
 from harness.metrics._agreement import agreement
-from harness.metrics.clustering import Clustering, kmeans, load_faiss
+from harness.metrics.clustering import Clustering, faiss_shares_gpu, kmeans, load_faiss
 
 
 def blobs(n: int = 200, classes: int = 8, spread: float = 0.1, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -113,3 +114,47 @@ def _report_faiss(queue) -> None:
         load_faiss()
     except EnvironmentLacks as error:
         queue.put(str(error))
+
+
+def test_what_the_gpu_refuses_is_clustered_on_the_cpu_from_the_same_start(monkeypatch):
+    embeddings, _ = blobs()
+    rows, plain = embeddings.numpy(), clustering._kmeans
+
+    def refusing(*arguments, gpu):
+        if gpu:
+            raise RuntimeError("cudaMalloc error out of memory")
+        return plain(*arguments, gpu=gpu)
+
+    monkeypatch.setattr(clustering, "_kmeans", refusing)
+    with pytest.warns(UserWarning, match="out of memory"):
+        fallen_back = kmeans(rows, 8, 20, 3, gpu=True)
+    np.testing.assert_array_equal(fallen_back, kmeans(rows, 8, 20, 3))
+
+
+@pytest.mark.parametrize(
+    ("build", "torch_cuda", "wanted", "shares"),
+    [
+        ("faiss-gpu", "12.8", "auto", True),
+        ("faiss-gpu", "13.2", "auto", False),
+        ("faiss-gpu", "13.2", "gpu", True),
+        ("faiss-gpu", "12.8", "cpu", False),
+        ("faiss-gpu-cuvs", "13.2", "auto", True),
+        ("faiss-gpu-cuvs", None, "auto", False),
+    ],
+)
+def test_faiss_uses_the_gpu_where_it_has_the_same_cuda_as_torch(monkeypatch, build, torch_cuda, wanted, shares):
+    monkeypatch.setenv("HARNESS_FAISS", wanted)
+    monkeypatch.setattr(load_faiss(), "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(load_faiss(), "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(torch.version, "cuda", torch_cuda)
+    monkeypatch.setattr(clustering, "_installed", lambda name: name == build)
+    faiss_shares_gpu.cache_clear()
+    assert faiss_shares_gpu() is shares
+    faiss_shares_gpu.cache_clear()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_clusters_on_the_gpu_are_those_on_the_cpu():
+    embeddings, labels = blobs()
+    on_gpu, on_cpu = (Clustering()(rows, labels.to(rows.device), 0).values for rows in (embeddings.cuda(), embeddings))
+    assert on_gpu == pytest.approx(on_cpu, abs=0.02)

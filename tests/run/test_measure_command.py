@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import harness as library
@@ -54,3 +55,30 @@ def test_a_file_that_is_none_of_ours_is_told_plainly(harness, tmp_path):
     assert harness("measure", tmp_path / "points.npz")[0] == 2
     assert harness("measure", tmp_path / "absent.npz")[0] == 2
     assert "did you mean 'density'" in harness("measure", tmp_path / "points.npz", "--metrics", "densty")[2]
+
+
+@pytest.mark.parametrize("form", ["a column a dimension", "a column of lists"])
+def test_a_parquet_table_gives_the_numbers_of_the_python_call(harness, tmp_path, points, form):
+    embeddings, labels = points
+    table = pd.DataFrame(embeddings).add_prefix("d") if form.endswith("dimension") else pd.DataFrame()
+    if table.empty:
+        table["embedding"] = list(embeddings)
+    table["label"] = [f"class {label}" for label in labels]
+    table.to_parquet(tmp_path / "points.parquet")
+    code, out, _ = harness("measure", tmp_path / "points.parquet", "--json")
+    assert code == 0
+    assert json.loads(out) == pytest.approx(library.measure(embeddings, labels))
+
+
+def test_a_wrong_parquet_table_is_told_plainly(harness, tmp_path):
+    pd.DataFrame({"embedding": [[1.0, 2.0], [1.0]], "label": [0, 0]}).to_parquet(tmp_path / "uneven.parquet")
+    pd.DataFrame({"a": [1.0]}).to_parquet(tmp_path / "unlabeled.parquet")
+    (tmp_path / "text.parquet").write_text("no table")
+    for name, expected in {
+        "uneven": "have 2 lengths; one would be right",
+        "unlabeled": "has no column 'label'; it has a",
+        "text": "cannot be read as .parquet",
+    }.items():
+        code, _, err = harness("measure", tmp_path / f"{name}.parquet")
+        assert code == 2
+        assert expected in err
