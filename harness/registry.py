@@ -4,6 +4,7 @@ The options a study may set are the keyword-only arguments of the constructor, s
 annotations are checked by pydantic, their defaults are written into the run. What stands before the `*` is supplied by
 the harness. A part of somebody else's is named by import path, `my_lab.losses:BetterTriplet`, and checked the same way;
 so is one of a library that has a prefix of its own, `pml:CircleLoss`.
+A kind may have common options (`COMMON`): every part of it has them, and the harness is who uses them.
 Listing names imports nothing; a part's file (and with it torch) is imported when the part is used.
 """
 
@@ -14,9 +15,9 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from harness.errors import OptionError, did_you_mean
 from harness.specs import Choice
@@ -27,12 +28,32 @@ LOADERS = {("objective", "pml"): "harness.objectives._pml", ("miner", "pml"): "h
 """What stands before the colon of a name, where it is no import path: the module whose `load` gives the class."""
 
 
+class EmbeddingOptions(BaseModel):
+    """The options of every backbone, which say what the harness does with its features.
+
+    embedding_dim  size of the embeddings, which a linear layer makes of the features
+    layer_norm     whether the features pass a layer norm before it
+    trainable      all: everything learns; head: the backbone stays as it is, and its features are computed once
+    views          for `head`: of how many seeded views of each training image the features are kept
+    """
+
+    embedding_dim: int = Field(128, ge=1)
+    layer_norm: bool = False
+    trainable: Literal["all", "head"] = "all"
+    views: int = Field(1, ge=1)
+
+
+COMMON: dict[str, type[BaseModel]] = {"backbone": EmbeddingOptions}
+"""Kind -> the options that all its parts have."""
+
+
 class Registry:
     """All parts of one kind."""
 
     def __init__(self, kind: str, folder: str) -> None:
         self.kind = kind
         self.package = f"harness.{folder}"
+        self.common = COMMON.get(kind, BaseModel)
         self._parts: dict[str, type] = {}
         self._schemas: dict[type, type[BaseModel]] = {}  # making one takes a millisecond, and a study checks thousands
 
@@ -90,7 +111,8 @@ class Registry:
 
     def _make_schema(self, part: type) -> type[BaseModel]:
         signature = inspect.signature(part, eval_str=True)
-        options: dict[str, Any] = {
+        common = {name: (info.annotation, info) for name, info in self.common.model_fields.items()}
+        options: dict[str, Any] = common | {
             parameter.name: (
                 Any if parameter.annotation is parameter.empty else parameter.annotation,
                 ... if parameter.default is parameter.empty else parameter.default,
@@ -130,13 +152,19 @@ class Registry:
     def build(self, choice: Choice, **supplied: Any) -> Any:
         """An instance. Of what is supplied, the constructor gets what its signature names before the `*`."""
         part = self.get(choice.name)
-        parameters = inspect.signature(part).parameters.values()
+        signature = inspect.signature(part).parameters
+        parameters = signature.values()
         wanted = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         missing = [p.name for p in wanted if p.default is p.empty and p.name not in supplied]
         if missing:
             raise OptionError(f"{self.kind} {choice.name!r} needs {', '.join(missing)}")
         given = {p.name: supplied[p.name] for p in wanted if p.name in supplied}
-        return part(**given, **choice.options)
+        own = {
+            name: value
+            for name, value in choice.options.items()
+            if name in signature or name not in self.common.model_fields
+        }
+        return part(**given, **own)
 
 
 def problem_text(item: Mapping[str, Any]) -> str:
@@ -172,7 +200,7 @@ def build(kind: str, name: str, **arguments: Any) -> Any:
         raise OptionError(f"{kind!r} is not a kind of part{did_you_mean(kind, REGISTRIES)}")
     registry = REGISTRIES[kind]
     parameters = inspect.signature(registry.get(name)).parameters.values()
-    options_known = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    options_known = set(registry.schema(name).model_fields)
     positional = {p.name for p in parameters} - options_known
     supplied = {key: value for key, value in arguments.items() if key in positional | SUPPLIED - options_known}
     options = {key: value for key, value in arguments.items() if key not in supplied}

@@ -32,22 +32,39 @@ class Settings(BaseModel):
 
 
 class Training(Settings):
-    """How long and on what views of the images a run trains."""
+    """How long, on what views of the images and in what arithmetic a run trains.
+
+    gradient_clip  largest norm of the gradient of all parameters together; None: as it is
+    ema            decay a step of the moving average of the network's weights that is measured; None: the weights
+    compile        the mode of `torch.compile`, `reduce-overhead` being the one with CUDA graphs; none: not compiled
+    tf32           whether float32 products on a GPU may have the 10-bit mantissa of TensorFloat-32
+    """
 
     epochs: int = Field(150, ge=1)
     batch_size: int = Field(112, ge=2)
     augmentation: Literal["none", "shift", "base", "big", "adv", "red"] = "base"
     precision: Literal["float32", "bfloat16"] = "float32"
+    gradient_clip: float | None = Field(None, gt=0)
+    ema: float | None = Field(None, gt=0, lt=1)
+    compile: Literal["none", "default", "reduce-overhead", "max-autotune"] = "none"
+    tf32: bool = False
 
 
 class Optimizer(Settings):
-    """One optimizer for the network; the objective's own parameters use its multipliers and no weight decay."""
+    """One optimizer for the network; the objective's own parameters use its multipliers and no weight decay.
+
+    schedule       multistep: times `gamma` after each of the epochs `milestones`; cosine: to 0 at the last epoch
+    warmup_epochs  so many epochs at the beginning train everything but the backbone
+    """
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = Field(1e-5, gt=0)
     weight_decay: float = Field(4e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
+    backbone_lr_multiplier: float = Field(1.0, gt=0)
     embedding_lr_multiplier: float = Field(1.0, gt=0)
+    warmup_epochs: int = Field(0, ge=0)
+    schedule: Literal["multistep", "cosine"] = "multistep"
     milestones: list[int] = []
     gamma: float = Field(0.3, gt=0)
 

@@ -27,7 +27,6 @@ class ConvNet(nn.Module):
     def __init__(
         self,
         *,
-        embedding_dim: Annotated[int, Field(ge=1)] = 64,
         width: Annotated[int, Field(ge=1)] = 32,
         depth: Literal[3, 4] = 3,
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from harness.backbones._pooled import PooledBackbone, Pooling, named_or_file, ready_model
@@ -24,7 +24,6 @@ class MobileNetV2(PooledBackbone):
         self,
         data_root: Path | None = None,
         *,
-        embedding_dim: Annotated[int, Field(ge=1)] = 128,
         weights: Annotated[str, AfterValidator(named_or_file(WEIGHTS))] = "none",
         frozen_batchnorm: bool = False,
         pooling: Pooling = "avg",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 from torch import nn
 from torchvision.models import ResNet50_Weights, resnet50
 
@@ -28,7 +28,6 @@ class ResNet50(PooledBackbone):
         self,
         data_root: Path | None = None,
         *,
-        embedding_dim: Annotated[int, Field(ge=1)] = 128,
         weights: Annotated[str, AfterValidator(named_or_file(WEIGHTS))] = "none",
         frozen_batchnorm: bool = False,
         pooling: Pooling = "avg",
