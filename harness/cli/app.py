@@ -9,6 +9,7 @@ import typer
 
 from harness import __version__
 from harness.cli import database
+from harness.cli.doctor import doctor
 from harness.cli.measure import measure
 from harness.cli.parts import parts, prepare
 from harness.cli.places import DATA_HELP, DB_HELP, RESULTS_HELP, Before
@@ -50,6 +51,6 @@ def before(
     context.obj = Before(results, db, data)
 
 
-for command in (run, report, check, status, retry, explain, measure, parts, prepare, work):
+for command in (run, report, check, status, retry, explain, measure, parts, prepare, doctor, work):
     app.command()(command)
 app.add_typer(database.app, name="db")

@@ -73,6 +73,16 @@ def _open_server(url: URL, write: bool) -> Engine:
     return engine
 
 
+def engine_for_looking(url: str | Path) -> Engine:
+    """An engine that reads a database of whatever version as it is; raises StoreError where there is none."""
+    parsed = parse(url)
+    if parsed.get_backend_name() != "sqlite":
+        return _server_engine(parsed, write=False)
+    path = Path(parsed.database or "")
+    _check_file(path, write=False)
+    return _sqlite_reader(path)
+
+
 def parse(url: str | Path) -> URL:
     """An SQLAlchemy URL, or the path of an SQLite file, as a URL; StoreError when it is neither."""
     text = str(url)

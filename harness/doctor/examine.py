@@ -1,0 +1,70 @@
+"""Running checks: all at once, each with a limit, told in their order; one that fails is a problem, never an end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from harness.doctor.verdict import State, Verdict, Where, problem
+from harness.errors import HarnessError
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing to look at. `remedy` is told where the check fails or hangs and cannot say itself what would help."""
+
+    name: str
+    look: Callable[[Where], Verdict]
+    remedy: str
+    limit_s: float = 20.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the answer; its fields are those of `harness doctor --json`."""
+
+    check: str
+    state: State
+    found: str
+    remedy: str
+
+
+def examine(where: Where, checks: Sequence[Check]) -> Iterator[Finding]:
+    """What each check finds, in the order of the checks."""
+    begun = time.monotonic()
+    answers = [_start(check, where) for check in checks]
+    for check, answer in zip(checks, answers, strict=True):
+        try:
+            verdict = answer.get(timeout=max(0.01, begun + check.limit_s - time.monotonic()))
+        except Empty:
+            verdict = problem(f"no answer within {check.limit_s:g} s", check.remedy)
+        yield Finding(check.name, verdict.state, _printable(verdict.found), _printable(verdict.remedy))
+
+
+def _start(check: Check, where: Where) -> SimpleQueue[Verdict]:
+    # A thread may hang for ever in a call to a file system whose server is gone. As a daemon it does not keep this
+    # process from ending.
+    answer: SimpleQueue[Verdict] = SimpleQueue()
+    threading.Thread(target=lambda: answer.put(_verdict(check, where)), name=check.name, daemon=True).start()
+    return answer
+
+
+def _verdict(check: Check, where: Where) -> Verdict:
+    try:
+        return check.look(where)
+    except HarnessError as error:
+        # Our messages end with what would help, after the first semicolon.
+        found, _, remedy = str(error).partition("; ")
+        return problem(found, remedy or check.remedy)
+    except OSError as error:
+        return problem(f"cannot be looked at: {error}", check.remedy)
+    except Exception as error:
+        return problem(f"the check itself failed: {type(error).__name__}: {error}", check.remedy)
+
+
+def _printable(text: str) -> str:
+    """One line that any terminal or file takes: names of files may hold bytes that are no letters."""
+    return " ".join(text.encode(errors="replace").decode().split())
