@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +41,9 @@ class ImageSource:
 
     Labels are 0..C-1; the training classes come first, so that proxy tables can be indexed by label. `side` is the
     side of the squares that the bank keeps. The test view is Resize(shorter side -> `resize`) and CenterCrop(`crop`).
+
+    Without `gallery`, each test image is compared with all others. With it, the test images outside of the gallery are
+    the queries, and retrieval ranks the gallery for each; all other metrics measure all test images together.
     """
 
     labels: NDArray[np.int64]  # [N]
@@ -56,9 +58,23 @@ class ImageSource:
     read: Callable[[int], NDArray[np.uint8]]  # i -> [h, w, channels]
     array: NDArray[np.uint8] | None = None  # [N, side, side, channels] when the pixels are there already
     on_bad_image: OnBadImage = "error"
+    gallery: NDArray[np.bool_] | None = None  # [N]: the test images in which queries search
+    lonely_training_classes: bool = False  # whether a training class may have one image
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def checked_rows(self, rows: NDArray[np.int64]) -> ImageSource:
+        """What remains where only these images could be decoded: labels and roles of them, checked."""
+        gallery = None if self.gallery is None else self.gallery[rows]
+        return checked(replace(self, labels=self.labels[rows], is_train=self.is_train[rows], gallery=gallery))
+
+    @property
+    def split_digest(self) -> str:
+        """SHA-256 of the names of the training and of the test classes: the same wherever the split is."""
+        train = set(self.labels[self.is_train].tolist())
+        sides = (sorted(n for i, n in enumerate(self.class_names) if (i in train) == side) for side in (True, False))
+        return hashlib.sha256("\n\n".join("\n".join(names) for names in sides).encode()).hexdigest()
 
 
 def checked(source: ImageSource) -> ImageSource:
@@ -70,15 +86,27 @@ def checked(source: ImageSource) -> ImageSource:
                 f"there are {len(labels)} {side} classes with {mask.sum()} images; at least 2 classes are needed"
             )
         lonely = [source.class_names[label] for label in labels[counts < 2]]
-        if lonely:
+        if lonely and not (side == "training" and source.lonely_training_classes):
             more = f" (and {len(lonely) - 1} more such classes)" if len(lonely) > 1 else ""
             raise DataError(
                 f"{side} class {lonely[0]!r} has only one image{more}; every class needs 2 or more, because an image "
                 "is compared with the others of its class"
             )
+    if source.gallery is not None:
+        _check_gallery(source, source.gallery)
     if source.crop > source.resize:
         raise DataError(f"crop ({source.crop}) is larger than resize ({source.resize}), from which it is cut")
     return source
+
+
+def _check_gallery(source: ImageSource, gallery: NDArray[np.bool_]) -> None:
+    if (gallery & source.is_train).any():
+        raise DataError("training images are in the gallery; it must be test images alone")
+    queries = ~source.is_train & ~gallery
+    if not np.isin(source.labels[queries], source.labels[gallery]).any():
+        raise DataError(
+            f"none of the {queries.sum()} queries has an image of its class among the {gallery.sum()} of the gallery"
+        )
 
 
 def relabel(classes: Sequence[Hashable], is_train: NDArray[np.bool_]) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
@@ -166,80 +194,3 @@ def _eight_bits(values: NDArray[Any], mode: str, name: str) -> NDArray[np.uint8]
     if not (low >= 0 and high <= full):
         raise DataError(f"{name}: grey values from {low:g} to {high:g} have no plain meaning in mode {mode!r}")
     return np.rint(values.astype(np.float64) * (255.0 / full)).astype(np.uint8)
-
-
-# Data sets of files ---------------------------------------------------------------------------------------------------
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
-
-
-@dataclass(frozen=True)
-class Photos:
-    """How photos are kept and viewed: the options that all data sets of files share.
-
-    Without `resize`, images are resized to 8/7 of the crop: 256 for 224, as the papers do.
-    """
-
-    side: int = 256
-    resize: int | None = None
-    crop: int = 224
-    on_bad_image: OnBadImage = "error"
-
-
-def photo_source(
-    root: Path, paths: Sequence[str], classes: Sequence[Hashable], is_train: Sequence[bool], photos: Photos
-) -> ImageSource:
-    """Image files under `root`, one class key each, as a checked source in RGB.
-
-    Raises DataError that names a file that is listed but not there.
-    """
-    split = np.array(is_train, dtype=np.bool_)
-    labels, keys = relabel(classes, split)
-    return checked(
-        ImageSource(
-            labels=labels,
-            is_train=split,
-            class_names=tuple(str(key) for key in keys),
-            names=[str(root / path) for path in paths],
-            digest=_digest_of_files(root, paths),
-            side=photos.side,
-            channels=3,
-            resize=photos.resize or round(photos.crop * 8 / 7),
-            crop=photos.crop,
-            read=lambda i: decode_image(root / paths[i], str(root / paths[i])),
-            on_bad_image=photos.on_bad_image,
-        )
-    )
-
-
-def _digest_of_files(root: Path, paths: Sequence[str]) -> str:
-    """Of path, size and time of change of every file: reading the content of all would take longer than a short run."""
-    digest = hashlib.sha256()
-    for path in paths:
-        try:
-            stat = (root / path).stat()
-        except OSError as error:
-            raise DataError(f"{root / path}: the image is listed but cannot be read ({error.strerror})") from error
-        digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
-
-def image_files(folder: Path) -> list[str]:
-    """The names of the images right in a folder, sorted; hidden files and macOS's `._` doubles are not images."""
-    return sorted(
-        entry.name
-        for entry in os.scandir(folder)
-        if not entry.name.startswith(".") and Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file()
-    )
-
-
-def find_in(data_root: Path, candidates: Sequence[str], what: str) -> Path:
-    """The first of the candidates that exists under the data folder. Raises DataError that lists where it looked."""
-    for candidate in candidates:
-        if (data_root / candidate).exists():
-            return data_root / candidate
-    if not data_root.is_dir():
-        raise DataError(f"{what}: the data folder {data_root} does not exist; name it by --data DIR or HARNESS_DATA")
-    tried = " or ".join(candidates)
-    there = ", ".join(sorted(entry.name for entry in data_root.iterdir())[:10]) or "nothing"
-    raise DataError(f"{what}: there is no {tried} in the data folder {data_root}, which holds {there}")

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "harness"
 FLOORS = [
     {"specs", "errors"},
-    {"registry", "geometry", "tuples", "seeding", "provenance", "images", "measured", "pml"},
+    {"registry", "geometry", "tuples", "seeding", "provenance", "images", "photos", "archives", "measured", "pml"},
     {"objectives", "miners", "samplers", "regularizers", "metrics", "datasets", "backbones"},
     {"training", "store", "dispatch"},
     {"study", "report"},

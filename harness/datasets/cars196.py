@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from harness.errors import DataError
-from harness.images import ImageSource, OnBadImage, Photos, Progress, find_in, image_files, photo_source, silent
+from harness.images import ImageSource, OnBadImage, Progress, silent
+from harness.photos import Photos, check_counts, find_in, image_files, photo_source
 from harness.registry import DATASETS
 
 Rows = list[tuple[int, str]]
@@ -19,13 +20,31 @@ Rows = list[tuple[int, str]]
 class Cars196:
     """Models 1 to 98 train, the rest test, whatever the official split into train and test was.
 
-    In `cars196` (or right in the data folder): `car_ims` + `cars_annos.mat`; or `cars_train`, `cars_test` + `devkit`
-    with both annotation files; or `images/<class>`, whose names must sort in the official order.
+    In `cars196`, `stanford_cars` or right in the data folder: `car_ims` + `cars_annos.mat`; or `cars_train`,
+    `cars_test` + `devkit` with both annotation files. Or `cars196/images/<class>`, of the published codes, whose class
+    folders must sort in the official order.
     """
 
     revision = 1
-    counts: ClassVar[tuple[int, int]] = (8054, 8131)
+    counts: ClassVar[dict[str, int]] = {"training": 8054, "test": 8131}
     last_training_class: ClassVar[int] = 98
+    places: ClassVar[tuple[str, ...]] = (
+        "cars196/cars_annos.mat",
+        "cars196/devkit",
+        "cars196/images",
+        "stanford_cars/cars_annos.mat",
+        "stanford_cars/devkit",
+        "cars_annos.mat",
+        "devkit",
+    )
+    archives: ClassVar[dict[str, str]] = {
+        "car_ims.tgz": "d5c8f0aa497503f355e17dc7886c3f14",
+        "cars_annos.mat": "b407c6086d669747186bd1d764ff9dbc",
+        "cars_train.tgz": "065e5b463ae28d29e77c1b4b166cfe61",
+        "cars_test.tgz": "4ce7ebf6a94d07f1952d94dd34c4d501",
+        "car_devkit.tgz": "c3b158d763b6e2245038c8ad08e45376",
+        "cars_test_annos_withlabels.mat": "b0a2b23655a3edd16d84508592a98d10",
+    }
 
     def __init__(
         self,
@@ -42,18 +61,17 @@ class Cars196:
     def source(self, progress: Progress = silent) -> ImageSource:
         """Lists the files by model and then by name; decodes none."""
         layouts = {"cars_annos.mat": _one_list, "devkit": _devkit, "images": _class_folders}
-        candidates = [f"{folder}{name}" for folder in ("cars196/", "") for name in layouts]
-        found = find_in(self.data_root, candidates, "cars196")
-        rows, names = layouts[found.name](found.parent)
+        hint = "; `harness prepare cars196 --from car_ims.tgz --from cars_annos.mat` unpacks the official archive"
+        found = find_in(self.data_root, self.places, "cars196", hint)
+        try:
+            rows, names = layouts[found.name](found.parent)
+            classes = [f"{number:03d} {names[number - 1]}" for number, _ in sorted(rows)]
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"cars196: {found} does not hold the official annotations ({error})") from error
         rows.sort()
         is_train = [number <= self.last_training_class for number, _ in rows]
-        counts = (sum(is_train), len(is_train) - sum(is_train))
-        if counts != self.counts:
-            raise DataError(
-                f"cars196: {found.parent} holds {counts[0]:,} training and {counts[1]:,} test images; CARS196 has "
-                f"{self.counts[0]:,} and {self.counts[1]:,}"
-            )
-        classes = [f"{number:03d} {names[number - 1]}" for number, _ in rows]
+        counts = {"training": sum(is_train), "test": len(is_train) - sum(is_train)}
+        check_counts("cars196", found.parent, counts, self.counts)
         return photo_source(found.parent, [path for _, path in rows], classes, is_train, self.photos)
 
 

@@ -7,18 +7,24 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from harness.errors import DataError
-from harness.images import ImageSource, OnBadImage, Photos, Progress, find_in, image_files, photo_source, silent
+from harness.images import ImageSource, OnBadImage, Progress, silent
+from harness.photos import Photos, check_counts, find_in, image_files, photo_source
 from harness.registry import DATASETS
 
 
 @DATASETS.register("cub200")
 class Cub200:
-    """The official folder `CUB_200_2011`, or `cub200/images/NNN.Class_name`; species 1 to 100 train, the rest test."""
+    """Species 1 to 100 train, the rest test.
+
+    The official archive, as it unpacks (`CUB_200_2011`, also inside `cub200`), or `cub200/images/NNN.Class_name` of the
+    published codes.
+    """
 
     revision = 1
-    counts: ClassVar[tuple[int, int]] = (5864, 5924)
+    counts: ClassVar[dict[str, int]] = {"training": 5864, "test": 5924}
     last_training_class: ClassVar[int] = 100
+    places: ClassVar[tuple[str, ...]] = ("cub200/images", "cub200/CUB_200_2011/images", "CUB_200_2011/images")
+    archives: ClassVar[dict[str, str]] = {"CUB_200_2011.tgz": "97eceeb196236b17998738112f37df78"}
 
     def __init__(
         self,
@@ -34,22 +40,14 @@ class Cub200:
 
     def source(self, progress: Progress = silent) -> ImageSource:
         """Lists the files, in the order of the species and of their names; decodes none."""
-        places = ["cub200/images", "CUB_200_2011/images", "cub200/CUB_200_2011/images"]
-        root = find_in(self.data_root, places, "cub200")
+        hint = "; `harness prepare cub200 --from CUB_200_2011.tgz` unpacks the official archive"
+        root = find_in(self.data_root, self.places, "cub200", hint)
         folders = _species(root)
         paths = [f"{name}/{file}" for _, name in folders for file in image_files(root / name)]
-        numbers = [int(path.partition(".")[0]) for path in paths]
-        is_train = [number <= self.last_training_class for number in numbers]
-        self._check_counts(root, paths, is_train)
+        is_train = [int(path.partition(".")[0]) <= self.last_training_class for path in paths]
+        found = {"training": sum(is_train), "test": len(is_train) - sum(is_train)}
+        check_counts("cub200", root, found, self.counts, _missing(root, paths))
         return photo_source(root, paths, [path.partition("/")[0] for path in paths], is_train, self.photos)
-
-    def _check_counts(self, root: Path, paths: list[str], is_train: list[bool]) -> None:
-        found = (sum(is_train), len(is_train) - sum(is_train))
-        if found != self.counts:
-            raise DataError(
-                f"cub200: {root} holds {found[0]:,} training and {found[1]:,} test images; CUB-200-2011 has "
-                f"{self.counts[0]:,} and {self.counts[1]:,}{_missing(root, paths)}"
-            )
 
 
 def _species(root: Path) -> list[tuple[int, str]]:
@@ -63,6 +61,6 @@ def _missing(root: Path, paths: list[str]) -> str:
     listing = root.parent / "images.txt"
     if not listing.is_file():
         return ""
-    listed = [line.split(maxsplit=1)[1] for line in listing.read_text().splitlines() if " " in line]
-    lost = sorted(set(listed) - set(paths))
+    lines = listing.read_text(errors="replace").splitlines()
+    lost = sorted({line.split(maxsplit=1)[1] for line in lines if len(line.split()) > 1} - set(paths))
     return f"; {len(lost)} that images.txt lists are missing, the first is {lost[0]}" if lost else ""

@@ -8,17 +8,8 @@ from typing import Annotated
 from pydantic import Field
 
 from harness.errors import DataError, did_you_mean
-from harness.images import (
-    ImageSource,
-    OnBadImage,
-    Photos,
-    Progress,
-    find_in,
-    first_half,
-    image_files,
-    photo_source,
-    silent,
-)
+from harness.images import ImageSource, OnBadImage, Progress, first_half, silent
+from harness.photos import Photos, find_in, image_files, photo_source
 from harness.registry import DATASETS
 
 

@@ -20,11 +20,11 @@ from harness.images import (
     Progress,
     checked,
     decode_image,
-    find_in,
     first_half,
     relabel,
     silent,
 )
+from harness.photos import find_in
 from harness.registry import DATASETS
 
 MAX_MEMBER_BYTES = 256 * 2**20

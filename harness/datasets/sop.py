@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from harness.errors import DataError
-from harness.images import ImageSource, OnBadImage, Photos, Progress, find_in, photo_source, silent
+from harness.images import ImageSource, OnBadImage, Progress, silent
+from harness.photos import Photos, check_counts, find_in, photo_source
 from harness.registry import DATASETS
 
 HEADER = ["image_id", "class_id", "super_class_id", "path"]
@@ -16,10 +17,21 @@ HEADER = ["image_id", "class_id", "super_class_id", "path"]
 
 @DATASETS.register("sop")
 class StanfordOnlineProducts:
-    """The official folder `Stanford_Online_Products`, or `online_products` with `images` and `Info_Files`."""
+    """The split of the official lists `Ebay_train.txt` and `Ebay_test.txt`.
+
+    The official archive, as it unpacks (`Stanford_Online_Products`, also inside `sop`), or `online_products` with
+    `images` and `Info_Files`, of the published codes.
+    """
 
     revision = 1
-    counts: ClassVar[tuple[int, int]] = (59551, 60502)
+    counts: ClassVar[dict[str, int]] = {"training": 59551, "test": 60502}
+    places: ClassVar[tuple[str, ...]] = (
+        "sop/Stanford_Online_Products",
+        "Stanford_Online_Products",
+        "online_products",
+        "sop",
+    )
+    archives: ClassVar[dict[str, str]] = {"Stanford_Online_Products.zip": "7f73d41a2f44250d4779881525aea32e"}
 
     def __init__(
         self,
@@ -35,15 +47,12 @@ class StanfordOnlineProducts:
 
     def source(self, progress: Progress = silent) -> ImageSource:
         """Reads the two official lists; decodes no image."""
-        root = find_in(self.data_root, ["Stanford_Online_Products", "online_products", "sop"], "sop")
+        hint = "; `harness prepare sop --from Stanford_Online_Products.zip` unpacks the official archive"
+        root = find_in(self.data_root, self.places, "sop", hint)
         images = root / "images" if (root / "images").is_dir() else root
         lists = root / "Info_Files" if (root / "Info_Files").is_dir() else root
         train, test = read_list(lists / "Ebay_train.txt"), read_list(lists / "Ebay_test.txt")
-        if (len(train), len(test)) != self.counts:
-            raise DataError(
-                f"sop: the lists in {lists} name {len(train):,} training and {len(test):,} test images; Stanford "
-                f"Online Products has {self.counts[0]:,} and {self.counts[1]:,}"
-            )
+        check_counts("sop", lists, {"training": len(train), "test": len(test)}, self.counts)
         rows = train + test
         is_train = [True] * len(train) + [False] * len(test)
         return photo_source(images, [path for _, path in rows], [number for number, _ in rows], is_train, self.photos)
