@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.errors import DataError, StoreError
-from harness.images import DECODER, ImageSource, Progress, checked, silent
+from harness.images import DECODER, ImageSource, Progress, silent
 from harness.training.bank_files import alone, checksum, decode_bank, refusal
 from harness.training.pixels import apply_view
 from harness.training.views import plan_view
@@ -41,6 +41,7 @@ class Bank:
     class_names: tuple[str, ...]
     resize: int
     crop: int
+    gallery: Tensor | None = None  # bool [N]: the test images in which queries search (`ImageSource`)
     augmentation: str = "none"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
@@ -106,12 +107,13 @@ def _opened(source: ImageSource, folder: Path) -> Bank:
     rows = np.load(folder / "rows.npy")
     # Copy-on-write: torch wants a writable array; nothing ever writes to it.
     images = np.load(folder / "images.npy", mmap_mode="c")
-    kept = checked(replace(source, labels=source.labels[rows], is_train=source.is_train[rows]))
+    kept = source.checked_rows(rows)
     return Bank(
         images=torch.from_numpy(images),
         sizes=np.load(folder / "sizes.npy"),
         labels=torch.from_numpy(kept.labels),
         is_train=torch.from_numpy(kept.is_train),
+        gallery=None if kept.gallery is None else torch.from_numpy(kept.gallery),
         class_names=source.class_names,
         resize=source.resize,
         crop=source.crop,

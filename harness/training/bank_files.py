@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.errors import DataError, StoreError
-from harness.images import ImageSource, Progress, checked
+from harness.images import ImageSource, Progress
 from harness.provenance import usable_cores
 
 
@@ -86,7 +85,7 @@ def _kept_rows(source: ImageSource, bad: dict[int, str]) -> NDArray[np.int64]:
     if bad and source.on_bad_image == "error":
         raise DataError(refusal(bad[min(bad)], len(bad)))
     rows = np.array([i for i in range(len(source)) if i not in bad], dtype=np.int64)
-    checked(replace(source, labels=source.labels[rows], is_train=source.is_train[rows]))
+    source.checked_rows(rows)
     return rows
 
 
