@@ -11,8 +11,9 @@ from harness import __version__
 from harness.cli import database
 from harness.cli.doctor import doctor
 from harness.cli.measure import measure
-from harness.cli.parts import parts, prepare
+from harness.cli.parts import parts
 from harness.cli.places import DATA_HELP, DB_HELP, RESULTS_HELP, Before
+from harness.cli.prepare import prepare
 from harness.cli.report import report
 from harness.cli.runs import check, explain, retry, run, status, work
 

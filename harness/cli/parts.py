@@ -1,4 +1,4 @@
-"""The commands about parts: `parts` lists what there is, `prepare` builds an image bank."""
+"""The command `parts`: what a study can name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.display import Display, message
-from harness.cli.places import DataOption, ResultsOption, places
-from harness.cli.runs import JsonOption, SetOption, assignments
+from harness.cli.runs import JsonOption
 from harness.errors import StudyError, did_you_mean
 from harness.registry import REGISTRIES
 
@@ -74,35 +72,3 @@ def markdown_table(rows: list[dict[str, Any]]) -> str:
     lines = ["| kind | name | what it is |", "|---|---|---|"]
     lines += [f"| {row['kind']} | `{row['name']}` | {row['summary'].replace('|', chr(92) + '|')} |" for row in rows]
     return "\n".join(lines)
-
-
-def prepare(
-    context: typer.Context,
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="glyphs, cub200, pack, ...")],
-    settings: SetOption = None,
-    results: ResultsOption = None,
-    data: DataOption = None,
-) -> None:
-    """Build the image bank of a data set before any study needs it.
-
-    Example: harness prepare pack --set file=omniglot28.npz --data ~/datasets
-    """
-    from harness.registry import DATASETS
-    from harness.training.data import prepare_bank
-
-    place = places(context, results, None, data)
-    choice = DATASETS.check(dataset, values(assignments(settings, "--set")))
-    with Display(dataset) as display:
-        bank = prepare_bank(choice, place.data, place.results / "cache", display.prepare)
-    message(f"{dataset}: {len(bank)} images of {len(bank.class_names)} classes in {place.results / 'cache'}")
-
-
-def values(given: dict[str, str]) -> dict[str, Any]:
-    """What `--set` says, read as YAML."""
-    from harness.study.layers import read_value
-    from harness.study.mistakes import Mistakes, Origin, Place
-
-    mistakes = Mistakes("--set")
-    nodes = {name: read_value(text, Place(Origin(f"--set {name}={text}")), mistakes) for name, text in given.items()}
-    mistakes.raise_if_any()
-    return {name: node.plain() for name, node in nodes.items()}

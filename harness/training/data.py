@@ -27,6 +27,8 @@ class TrainingData:
     train_labels: Tensor  # int64 [N], 0..C-1
     test_labels: Tensor
     digest: str
+    split_digest: str  # of the names of training and test classes
+    test_gallery: Tensor | None = None  # bool [N], on the device: test images in which the others, the queries, search
 
     @property
     def num_classes(self) -> int:
@@ -36,6 +38,10 @@ class TrainingData:
     def split(self, name: str) -> tuple[Tensor, Tensor]:
         """Indices and labels of "train" or "test"."""
         return (self.train_index, self.train_labels) if name == "train" else (self.test_index, self.test_labels)
+
+    def gallery(self, name: str) -> Tensor | None:
+        """Which images of a split are its gallery, bool [N]; None where each image is both query and gallery."""
+        return self.test_gallery if name == "test" else None
 
 
 def open_data(choice: Choice, data_root: Path, cache: Path, device: torch.device, augmentation: str) -> TrainingData:
@@ -49,6 +55,8 @@ def open_data(choice: Choice, data_root: Path, cache: Path, device: torch.device
         train_labels=bank.labels[train].to(device),
         test_labels=bank.labels[test].to(device),
         digest=source.digest,
+        split_digest=source.split_digest,
+        test_gallery=None if bank.gallery is None else bank.gallery[test].to(device),
     )
 
 

@@ -145,7 +145,8 @@ def look(parts: Parts, history: History) -> dict[str, Look]:
         with timed(history, "embedding_seconds"):
             embeddings = embed(parts, index)
         with timed(history, "metrics_seconds"):
-            looks[split] = Look(index, labels, embeddings, measure_all(embeddings, labels, families, seed))
+            measured = measure_all(embeddings, labels, families, seed, parts.data.gallery(split))
+        looks[split] = Look(index, labels, embeddings, measured)
     return looks
 
 

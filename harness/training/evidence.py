@@ -6,7 +6,8 @@ sample of embeddings.
 run_id, epoch          whose it is, and after how many epochs
 query_labels           int32 [N], the class of each test image, in the order of the bank
 query_indices          int32 [N], its position in the bank
-query.<metric>         float16 [N], such as recall_at_1 and map_at_r of each image; nan: not a query
+query.<metric>         float16 [N], such as recall_at_1 and map_at_r of each image; nan: not a query, because it is in
+                       the gallery or has no positive
 classes                int32 [C], the labels that occur, ascending
 class.<metric>         float32 [C], the metric of each class; nan: not defined
 spectrum               float64 [min(N, D)], normalized singular values, largest first; empty where not measured

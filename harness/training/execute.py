@@ -80,7 +80,12 @@ def result(parts: Parts, history: History) -> RunResult:
         spectra=history.spectra(),
         class_scores=history.class_scores(parts.data.bank.class_names),
         cost=history.cost | peak_memory(parts.device),
-        provenance={"data_digest": parts.data.digest, "device": device_name(parts.device), "torch": torch.__version__},
+        provenance={
+            "data_digest": parts.data.digest,
+            "split_digest": parts.data.split_digest,
+            "device": device_name(parts.device),
+            "torch": torch.__version__,
+        },
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,35 @@ def measure(embeddings: Any, labels: Any, metrics: Sequence[str] = ALL, seed: in
     return measure_all(as_tensor(embeddings), as_tensor(labels), families, seed).values
 
 
-def measure_all(embeddings: Tensor, labels: Tensor, families: Sequence[Family], seed: int) -> Measured:
-    """What all families say about embeddings [N, D] with labels int64 [N], merged into one."""
+def measure_all(
+    embeddings: Tensor, labels: Tensor, families: Sequence[Family], seed: int, gallery: Tensor | None = None
+) -> Measured:
+    """What all families say about embeddings [N, D] with labels int64 [N], merged into one.
+
+    Where `gallery`, bool [N], splits the samples into queries and gallery, a family that has the method `between` (that
+    is retrieval) ranks the gallery for each query; all other families measure all samples together.
+    """
     embeddings, labels = checked(embeddings, labels)
-    return merged(family(embeddings, labels, seed) for family in families)
+    if gallery is None:
+        return merged(family(embeddings, labels, seed) for family in families)
+    return merged(
+        searched(family, embeddings, labels, gallery)
+        if hasattr(family, "between")
+        else family(embeddings, labels, seed)
+        for family in families
+    )
+
+
+def searched(family: Any, embeddings: Tensor, labels: Tensor, gallery: Tensor) -> Measured:
+    """Queries in a gallery, told by sample [N] as everywhere: nan for a sample of the gallery, which is no query."""
+    queries = ~gallery
+    measured: Measured = family.between(embeddings[queries], labels[queries], embeddings[gallery], labels[gallery])
+    rows = queries.cpu().numpy()
+    per_query = {}
+    for metric, scores in measured.per_query.items():
+        per_query[metric] = np.full(len(rows), np.nan, dtype=scores.dtype)
+        per_query[metric][rows] = scores
+    return replace(measured, per_query=per_query)
 
 
 def as_tensor(values: Any) -> Tensor:
