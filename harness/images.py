@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from harness.errors import DataError
 
-DECODER = 1
+DECODER = 2
 """Revision of `decode_image` and of the resizing to the bank's side; part of the key of every image bank."""
 
 MAX_PIXELS = 120_000_000

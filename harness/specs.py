@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Revision of what training and evaluation do to the numbers. A change that moves any number raises it, and with it
 the identity of every run."""
 

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.errors import DataError, StoreError
 from harness.images import DECODER, ImageSource, Progress, silent
-from harness.training.bank_files import alone, checksum, decode_bank, refusal
+from harness.training.bank_files import is_whole, make_bank, refusal
 from harness.training.pixels import apply_view
+from harness.training.transfer import fetched, fits_on
 from harness.training.views import plan_view
-
-HEADROOM = 0.5
-"""The share of a GPU's free memory that a bank may take; the rest is the network's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +40,7 @@ class Bank:
     class_names: tuple[str, ...]
     resize: int
     crop: int
+    key: str  # of everything that decides the pixels and sizes
     gallery: Tensor | None = None  # bool [N]: the test images in which queries search (`ImageSource`)
     augmentation: str = "none"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -51,9 +51,7 @@ class Bank:
     def on(self, device: torch.device | str, augmentation: str | None = None) -> Bank:
         """The same bank for batches on `device`: moved there if it fits, else kept here and copied batch by batch."""
         target = torch.device(device)
-        images = self.images
-        if target.type == "cuda" and images.nbytes < HEADROOM * torch.cuda.mem_get_info(target)[0]:
-            images = images.to(target)
+        images = self.images.to(target) if fits_on(target, self.images) else self.images
         return replace(self, images=images, device=target, augmentation=augmentation or self.augmentation)
 
     def batch(self, indices: Tensor, view: Literal["train", "test"], seed: int = 0, epoch: int = 0) -> Tensor:
@@ -61,62 +59,64 @@ class Bank:
 
         The view "train" of an image depends on (seed, epoch, index) alone, the view "test" on the image.
         """
-        chosen = self.images[indices.to(self.images.device)]
-        if chosen.device != self.device:
-            chosen = (chosen.pin_memory() if self.device.type == "cuda" else chosen).to(self.device, non_blocking=True)
-        numbers = indices.numpy()
-        plan = plan_view(
-            self.augmentation, self.resize, self.crop, self.sizes[numbers], numbers, seed, epoch, train=view == "train"
-        )
-        return apply_view(chosen, plan)
+        return next(self.batches([indices], view, seed, epoch))
+
+    def batches(
+        self, chosen: Iterable[Tensor], view: Literal["train", "test"], seed: int = 0, epoch: int = 0
+    ) -> Iterator[Tensor]:
+        """`batch` of each of the `chosen` indices; for a GPU that cannot hold the bank, the next one travels ahead."""
+        for indices, images, rows in fetched(self.images, chosen, self.device):
+            numbers = indices.numpy()
+            plan = plan_view(
+                self.augmentation,
+                self.resize,
+                self.crop,
+                self.sizes[numbers],
+                numbers,
+                seed,
+                epoch,
+                train=view == "train",
+            )
+            yield apply_view(images, plan, rows)
 
 
 def build_bank(source: ImageSource, cache: Path, progress: Progress = silent) -> Bank:
     """The bank of a source: opened from the folder `cache` if it is there and whole, else decoded and kept there.
 
     Raises DataError that names an image which cannot be decoded (unless the source says to skip such), and StoreError
-    when the folder cannot be written or has no room.
+    when the folder cannot be written or has no room. A build that was interrupted goes on where it was.
     """
-    key = hashlib.sha256(f"{source.digest}/{source.side}/{source.channels}/{DECODER}".encode()).hexdigest()[:24]
+    decoder = f"{DECODER}/Pillow {PIL.__version__}"  # which brings its own libjpeg
+    key = hashlib.sha256(f"{source.digest}/{source.side}/{source.channels}/{decoder}".encode()).hexdigest()[:24]
     folder = Path(cache) / f"bank-{key}"
     with told_plainly(cache):
         Path(cache).mkdir(parents=True, exist_ok=True)
-        if not _is_whole(folder, source):
-            with alone(folder, progress):
-                if not _is_whole(folder, source):
-                    decode_bank(source, folder, progress)
+        if not is_whole(folder, source):
+            make_bank(source, folder, progress)
         return _opened(source, folder)
 
 
 # Opening --------------------------------------------------------------------------------------------------------------
 
 
-def _is_whole(folder: Path, source: ImageSource) -> bool:
-    """Whether the bank is there, of the right length, and its checksum is right."""
-    try:
-        about = json.loads((folder / "about.json").read_text())
-        return bool(about["listed"] == len(source) and about["checksum"] == checksum(folder))
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return False
-
-
 def _opened(source: ImageSource, folder: Path) -> Bank:
     about = json.loads((folder / "about.json").read_text())
     if about["skipped"] and source.on_bad_image == "error":
         raise DataError(refusal(next(iter(about["skipped"].values())), len(about["skipped"])))
-    rows = np.load(folder / "rows.npy")
+    table = np.load(folder / "table.npy")
     # Copy-on-write: torch wants a writable array; nothing ever writes to it.
     images = np.load(folder / "images.npy", mmap_mode="c")
-    kept = source.checked_rows(rows)
+    kept = source.checked_rows(table["row"])
     return Bank(
         images=torch.from_numpy(images),
-        sizes=np.load(folder / "sizes.npy"),
+        sizes=np.stack([table["width"], table["height"]], axis=1),
         labels=torch.from_numpy(kept.labels),
         is_train=torch.from_numpy(kept.is_train),
         gallery=None if kept.gallery is None else torch.from_numpy(kept.gallery),
         class_names=source.class_names,
         resize=source.resize,
         crop=source.crop,
+        key=folder.name,
     )
 
 

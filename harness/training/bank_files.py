@@ -1,4 +1,8 @@
-"""The folder of an image bank: decoded in parallel into a draft beside it, checked, and published by one rename."""
+"""The folder of an image bank: drafted beside it, published by one rename, checked whenever it is opened.
+
+A bank holds `images.npy` (uint8 [n, S, S, C]), `table.npy` (of each image its row in the source, original size and
+checksum) and `about.json`. Its draft lies beside it and outlives a builder that is interrupted or killed.
+"""
 
 from __future__ import annotations
 
@@ -9,84 +13,65 @@ import json
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from harness.errors import DataError, StoreError
 from harness.images import ImageSource, Progress
-from harness.provenance import usable_cores
+from harness.training.bank_decoding import LINE, Draft, checksum, decode_missing, new_draft, opened_draft
+
+ROW = np.dtype([("row", "<i8"), *((name, LINE[name]) for name in LINE.names or ())])
+"""A line of a bank's table: which image of the source it is, and what the ledger of the draft says of it."""
+
+CHECKED_BYTES = 2**27
+"""What is read of a large bank to check it when it is opened; reading all of it would take longer than a short run."""
 
 
-def decode_bank(source: ImageSource, folder: Path, progress: Progress) -> None:
-    """Makes the bank's folder: `images.npy`, `sizes.npy`, `rows.npy` (which images of the source) and `about.json`."""
-    shape = (len(source), source.side, source.side, source.channels)
-    _check_room(folder.parent, int(np.prod(shape)))
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        draft = Path(temporary) / "bank"
-        draft.mkdir()
-        images = _allocated(draft / "images.npy", shape)
-        sizes = np.zeros((len(source), 2), dtype=np.int64)
-        bad = _decode_all(source, images, sizes, progress)
-        rows = _kept_rows(source, bad)
-        images = _compacted(images, rows, draft / "images.npy")
-        np.save(draft / "rows.npy", rows)
-        np.save(draft / "sizes.npy", sizes[rows])
-        skipped = {source.names[i]: reason for i, reason in sorted(bad.items())}
-        _flush(images, draft)
-        about = {"listed": len(source), "skipped": skipped, "checksum": checksum(draft)}
-        (draft / "about.json").write_text(json.dumps(about))
-        _publish(draft, folder)
+def make_bank(source: ImageSource, folder: Path, progress: Progress) -> None:
+    """Decodes a source into `folder`, alone, going on where an earlier builder was stopped.
 
-
-def _decode_all(
-    source: ImageSource, images: NDArray[np.uint8], sizes: NDArray[np.int64], progress: Progress
-) -> dict[int, str]:
-    """Fills the arrays; gives the reason of each image that cannot be decoded. Stops early unless such are skipped."""
-
-    def decode(i: int) -> str | None:
+    Returns at once when another process has done it meanwhile. Raises DataError when an image cannot be decoded (unless
+    the source says to skip such), StoreError or OSError when the disk is full or refuses; then no draft is left.
+    """
+    with _draft_alone(folder, progress) as place:
+        if is_whole(folder, source):
+            return
+        if folder.exists():
+            progress(0, len(source), "the image bank is damaged; decoding again")
         try:
-            image = source.read(i)
-        except DataError as error:
-            return str(error)
-        sizes[i] = image.shape[1], image.shape[0]
-        images[i] = squared(image, source.side)
-        return None
-
-    bad: dict[int, str] = {}
-    # Threads: Pillow decodes and resizes without the interpreter lock. What it warns of (odd metadata) costs no pixel.
-    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=usable_cores()) as pool:
-        warnings.filterwarnings("ignore", module="PIL")
-        for start in range(0, len(source), 256):
-            block = range(start, min(start + 256, len(source)))
-            bad |= {i: reason for i, reason in zip(block, pool.map(decode, block), strict=True) if reason}
-            progress(block.stop, len(source), "decoding images")
-            if bad and source.on_bad_image == "error":
-                break
-    return bad
+            draft = _begun(place, source)
+            bad = decode_missing(source, draft, progress)
+            _finish(source, draft, bad, place)
+        except (DataError, StoreError, OSError):
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        _publish(place, folder)
 
 
-def squared(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """[h, w, C] -> [side, side, C], squashed; bilinear and antialiased like torchvision's Resize."""
-    if image.shape[:2] == (side, side):
-        return image
-    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-    resized = picture.resize((side, side), Image.Resampling.BILINEAR)
-    return np.asarray(resized).reshape(side, side, image.shape[2])
+def is_whole(folder: Path, source: ImageSource) -> bool:
+    """Whether the bank is there, of the right shape, and all that is looked at is undamaged.
 
-
-def _kept_rows(source: ImageSource, bad: dict[int, str]) -> NDArray[np.int64]:
-    if bad and source.on_bad_image == "error":
-        raise DataError(refusal(bad[min(bad)], len(bad)))
-    rows = np.array([i for i in range(len(source)) if i not in bad], dtype=np.int64)
-    source.checked_rows(rows)
-    return rows
+    Looked at are the table, and as many images as `CHECKED_BYTES` hold, spread evenly: all of those of a small bank.
+    """
+    try:
+        about = json.loads((folder / "about.json").read_text())
+        said = about["listed"], about["table"]
+        table = np.load(folder / "table.npy")
+        images = np.load(folder / "images.npy", mmap_mode="r")
+    except (FileNotFoundError, ValueError, EOFError, KeyError, TypeError):
+        return False
+    shape = (len(table), source.side, source.side, source.channels)
+    if said != (len(source), _digest(table)) or images.shape != shape or images.dtype != np.uint8:
+        return False
+    some = min(len(table), max(2, CHECKED_BYTES // images[0].nbytes))
+    return all(
+        checksum(images[i]) == table[i]["checksum"] for i in np.unique(np.linspace(0, len(table) - 1, some).astype(int))
+    )
 
 
 def refusal(reason: str, number: int) -> str:
@@ -95,65 +80,89 @@ def refusal(reason: str, number: int) -> str:
     return f"{reason}{more}; the data set's option `on_bad_image: skip` leaves such images out"
 
 
-def _allocated(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A mapped .npy file whose space is taken now: a disk that fills up later would kill the process by a signal."""
-    images = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
-    if hasattr(os, "posix_fallocate"):
-        with file.open("r+b") as opened:
-            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
-    return images
-
-
-def _compacted(images: NDArray[np.uint8], rows: NDArray[np.int64], file: Path) -> NDArray[np.uint8]:
-    """Only the kept rows, in the same file."""
-    if len(rows) == len(images):
-        return images
-    smaller = np.lib.format.open_memmap(
-        file.with_name("kept.npy"), mode="w+", dtype=np.uint8, shape=(len(rows), *images.shape[1:])
-    )
-    for new, old in enumerate(rows):
-        smaller[new] = images[old]
-    os.replace(file.with_name("kept.npy"), file)
-    return smaller
-
-
-def _flush(images: NDArray[np.uint8], draft: Path) -> None:
-    if isinstance(images, np.memmap):
-        images.flush()
-    for file in draft.iterdir():
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
-
-
-def _publish(draft: Path, folder: Path) -> None:
-    if folder.exists():  # we were called because it is damaged; whoever has it open keeps it
-        os.rename(folder, draft.with_name("damaged"))
-    try:
-        os.rename(draft, folder)
-    except OSError as error:
-        # Somebody else published the same bank first; it has the same content, and ours is dropped.
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-
-
-# The folder -----------------------------------------------------------------------------------------------------------
+# Building -------------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def alone(folder: Path, progress: Progress) -> Iterator[None]:
-    """One builder of a bank at a time."""
+def _draft_alone(folder: Path, progress: Progress) -> Iterator[Path]:
+    """Where the draft is; one builder of a bank at a time. The lock of a builder that dies is freed by the system."""
     with folder.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress(0, 1, "waiting for another process that decodes the images")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks: two may build, and the rename decides
-            yield
+        except OSError:  # a file system without locks: each builds a draft of its own, and the rename decides
+            with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as own:
+                yield Path(own) / "draft"
             return
-        for leftover in folder.parent.glob(f".{folder.name}-*"):  # of a builder that was killed
+        for leftover in folder.parent.glob(f".{folder.name}-*"):  # of such a one that was killed
             shutil.rmtree(leftover, ignore_errors=True)
-        yield
+        yield folder.parent / f".{folder.name}.draft"
+
+
+def _begun(place: Path, source: ImageSource) -> Draft:
+    shape = (len(source), source.side, source.side, source.channels)
+    draft = opened_draft(place, shape)
+    (place / "kept.npy").unlink(missing_ok=True)
+    if draft is None:
+        shutil.rmtree(place, ignore_errors=True)
+        _check_room(place.parent, int(np.prod(shape)))
+        place.mkdir()
+        draft = new_draft(place, shape)
+    return draft
+
+
+def _finish(source: ImageSource, draft: Draft, bad: dict[int, str], place: Path) -> None:
+    """From a draft whose images are all decoded to a bank; raises DataError when the bad ones may not be left out."""
+    if bad and source.on_bad_image == "error":
+        raise DataError(refusal(bad[min(bad)], len(bad)))
+    rows = np.array([i for i in range(len(source)) if i not in bad], dtype=np.int64)
+    source.checked_rows(rows)
+    table = np.empty(len(rows), dtype=ROW)
+    table["row"] = rows
+    for name in LINE.names or ():
+        table[name] = draft.ledger[name][rows]
+    np.save(place / "table.npy", table)
+    skipped = {source.names[i]: reason for i, reason in sorted(bad.items())}
+    about = {"listed": len(source), "skipped": skipped, "table": _digest(table)}
+    (place / "about.json").write_text(json.dumps(about))
+    _flush(_compacted(draft.images, rows, place / "images.npy"), place)
+
+
+def _compacted(images: NDArray[np.uint8], rows: NDArray[np.int64], file: Path) -> NDArray[np.uint8]:
+    """Only the kept rows, in the same file."""
+    if len(rows) == len(images):
+        return images
+    _check_room(file.parent, int(images[0].nbytes) * len(rows))
+    kept = file.with_name("kept.npy")
+    smaller = np.lib.format.open_memmap(kept, mode="w+", dtype=np.uint8, shape=(len(rows), *images.shape[1:]))
+    for new, old in enumerate(rows):
+        smaller[new] = images[old]
+    os.replace(kept, file)
+    return smaller
+
+
+def _flush(images: NDArray[np.uint8], place: Path) -> None:
+    if isinstance(images, np.memmap):
+        images.flush()
+    for file in (*place.iterdir(), place):
+        handle = os.open(file, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+
+def _publish(place: Path, folder: Path) -> None:
+    if folder.exists():  # we were called because it is damaged; whoever has it open keeps it
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as aside:
+            os.rename(folder, Path(aside) / "bank")
+    try:
+        os.rename(place, folder)
+        (folder / "ledger.npy").unlink()
+    except OSError as error:
+        # Somebody else published the same bank first; it has the same content, and ours is dropped.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _check_room(cache: Path, needed: int) -> None:
@@ -163,12 +172,5 @@ def _check_room(cache: Path, needed: int) -> None:
         raise StoreError(f"the image bank needs {needs} in {cache}, but only {has} are free there")
 
 
-def checksum(folder: Path) -> str:
-    """Of the small arrays, and of 64 images spread over the large one: to read all of it would take too long."""
-    images = np.load(folder / "images.npy", mmap_mode="r")
-    digest = hashlib.sha256(repr((images.shape, images.dtype.str)).encode())
-    for row in np.unique(np.linspace(0, len(images) - 1, 64).astype(int)):
-        digest.update(np.ascontiguousarray(images[row]).tobytes())
-    for name in ("rows.npy", "sizes.npy"):
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()
+def _digest(table: NDArray[Any]) -> str:
+    return hashlib.sha256(table.tobytes()).hexdigest()
