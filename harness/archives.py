@@ -91,7 +91,9 @@ def within(bounds: Bounds, members: int, size: int, member: Member, target: Path
         raise DataError(f"it holds more than {bounds.members:,} files")
     if member.size < 0 or size > bounds.size:
         raise DataError(f"{member.name!r} with {member.size:,} bytes makes it larger than {bounds.size:,} bytes")
-    if member.size > shutil.disk_usage(target).free:
+    with written(member, target):
+        free = shutil.disk_usage(target).free
+    if member.size > free:
         raise StoreError(f"{target} has no room for {member.name!r} with {member.size:,} bytes")
 
 
