@@ -66,7 +66,7 @@ def with_gpus(devices: list[dict[str, Any]], driver: str) -> Verdict:
         reason = error["error"] if isinstance(error, dict) else "it computes wrongly"
         remedy = "leave it out by CUDA_VISIBLE_DEVICES, end what occupies it, or install a torch built for it"
         return problem(f"GPU {broken[0]} cannot be used ({reason}): {told}", remedy)
-    busy = [number for number, device in enumerate(devices) if device["memory"][0] < device["memory"][1] / 2]
+    busy = [number for number, device in enumerate(devices) if _is_busy(device["memory"])]
     if busy:
         shown = ", ".join(map(str, busy))
         return warning(
@@ -76,10 +76,15 @@ def with_gpus(devices: list[dict[str, Any]], driver: str) -> Verdict:
     return ok(told)
 
 
+def _is_busy(memory: Any) -> bool:
+    """Whether more than half of it is taken: [free, total], or why it is not known."""
+    return isinstance(memory, list) and memory[0] < memory[1] / 2
+
+
 def _device_text(numbered: tuple[int, dict[str, Any]]) -> str:
     number, device = numbered
     memory = device["memory"]
-    shown = "memory unknown" if isinstance(memory, dict) else f"{gib(memory[0])} of {gib(memory[1])} free"
+    shown = f"{gib(memory[0])} of {gib(memory[1])} free" if isinstance(memory, list) else "memory unknown"
     return f"{number}: {device['name']} ({device['capability']}), {shown}"
 
 

@@ -84,7 +84,7 @@ def _gpu(number: int) -> dict[str, Any]:
     return {
         "name": properties.name,
         "capability": f"{properties.major}.{properties.minor}",
-        "memory": _or_error(lambda: torch.cuda.mem_get_info(number)),  # bytes (free, total)
+        "memory": _or_error(lambda: list(torch.cuda.mem_get_info(number))),  # bytes [free, total]
         "computes": _or_error(lambda: _computes(number)),
     }
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from harness.errors import EnvironmentLacks
 
-LIMIT_S = 8.0
-"""How long a program is waited for that should answer at once. SLURM's own time-out of a message is 10 s."""
+LIMIT_S = 12.0
+"""How long a program is waited for that should answer at once. SLURM gives up by itself after 10 s, and says why."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,12 @@ class Answer:
         return lines[-1].strip() if lines else ended(self.code)
 
 
-def ask(command: Sequence[str], limit_s: float = LIMIT_S, environment: Mapping[str, str] | None = None) -> Answer:
-    """Runs a program. Raises EnvironmentLacks when it cannot be started or does not answer within the limit.
+def ask(command: Sequence[str], limit_s: float | None = None, environment: Mapping[str, str] | None = None) -> Answer:
+    """Runs a program. Raises EnvironmentLacks when it cannot be started or does not answer within LIMIT_S or another.
 
     The program and what it started are then killed: a script's child would hold our pipe open for as long as it lives.
     """
+    limit_s = limit_s or LIMIT_S
     try:
         process = subprocess.Popen(
             command,

@@ -78,8 +78,8 @@ def configuration(text: str) -> dict[str, str]:
 def judged(config: dict[str, str]) -> Verdict:
     """The verdict on a cluster's configuration."""
     size = int(config.get("MaxArraySize", "0") or 0)
-    told = f"arrays of at most {max(0, size - 1)} jobs, KillWait {config.get('KillWait', 'unknown')}"
-    if size < 2:
+    told = f"arrays of at most {size} jobs, KillWait {config.get('KillWait', 'unknown')}"
+    if size < 1:
         return problem(f"{told}: this cluster takes no arrays of jobs", f"{ADMINISTRATOR} (MaxArraySize in slurm.conf)")
     if config.get("JobRequeue") == "0":
         return warning(
