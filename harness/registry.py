@@ -14,6 +14,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -24,7 +25,11 @@ from harness.specs import Choice
 
 Part = TypeVar("Part", bound=type)
 
-LOADERS = {("objective", "pml"): "harness.objectives._pml", ("miner", "pml"): "harness.miners._pml"}
+LOADERS = {
+    ("objective", "pml"): "harness.objectives._pml",
+    ("miner", "pml"): "harness.miners._pml",
+    ("backbone", "timm"): "harness.backbones._timm",
+}
 """What stands before the colon of a name, where it is no import path: the module whose `load` gives the class."""
 
 
@@ -136,6 +141,15 @@ class Registry:
             raise OptionError("; ".join(problems.values()), problems) from None
         return Choice(name, checked.model_dump(), getattr(self.get(name), "revision", 1))
 
+    def completed(self, choice: Choice, data_root: Path) -> Choice:
+        """The part with what its class method `completed(options, data_root) -> options` knows of the data folder.
+
+        So the digest of a file gets into the identity of a run. A part without that method is complete. Raises
+        OptionError as `check` does.
+        """
+        complete = getattr(self.get(choice.name), "completed", None)
+        return replace(choice, options=complete(choice.options, data_root)) if complete else choice
+
     def _problems(self, name: str, schema: type[BaseModel], error: ValidationError) -> dict[tuple[str, ...], str]:
         problems = {}
         for item in error.errors():
@@ -152,19 +166,19 @@ class Registry:
     def build(self, choice: Choice, **supplied: Any) -> Any:
         """An instance. Of what is supplied, the constructor gets what its signature names before the `*`."""
         part = self.get(choice.name)
-        signature = inspect.signature(part).parameters
-        parameters = signature.values()
+        parameters = inspect.signature(part).parameters.values()
         wanted = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         missing = [p.name for p in wanted if p.default is p.empty and p.name not in supplied]
         if missing:
             raise OptionError(f"{self.kind} {choice.name!r} needs {', '.join(missing)}")
         given = {p.name: supplied[p.name] for p in wanted if p.name in supplied}
-        own = {
-            name: value
-            for name, value in choice.options.items()
-            if name in signature or name not in self.common.model_fields
-        }
-        return part(**given, **own)
+        return part(**given, **self.own_options(choice))
+
+    def own_options(self, choice: Choice) -> dict[str, Any]:
+        """The options that the part itself has, without those that only all parts of the kind have."""
+        signature = inspect.signature(self.get(choice.name)).parameters
+        common = set(self.common.model_fields) - set(signature)
+        return {name: value for name, value in choice.options.items() if name not in common}
 
 
 def problem_text(item: Mapping[str, Any]) -> str:

@@ -5,22 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
 from torch import nn
 from torchvision.models import ResNet18_Weights, resnet18
 
-from harness.backbones._pooled import PooledBackbone, Pooling, named_or_file, ready_model
+from harness.backbones._pooled import FrozenBatchNorm, PooledBackbone, Pooling
+from harness.backbones._weights import Sha256, Source, named_or_file, ready_model
 from harness.registry import BACKBONES
-
-WEIGHTS = ("none", "IMAGENET1K_V1")
 
 
 @BACKBONES.register("resnet18")
 class ResNet18(PooledBackbone):
-    """Pooled feature maps of the last block. The published comparisons started from IMAGENET1K_V1.
-
-    `weights` may also name a `.npz` file in the data folder.
-    """
+    """Pooled feature maps of the last block. The published comparisons started from IMAGENET1K_V1."""
 
     revision = 1
 
@@ -28,10 +23,11 @@ class ResNet18(PooledBackbone):
         self,
         data_root: Path | None = None,
         *,
-        weights: Annotated[str, AfterValidator(named_or_file(WEIGHTS))] = "none",
-        frozen_batchnorm: bool = False,
+        weights: Annotated[str, named_or_file("none", "IMAGENET1K_V1")] = "none",
+        weights_sha256: Sha256 = "",
+        frozen_batchnorm: FrozenBatchNorm = False,
         pooling: Pooling = "avg",
     ) -> None:
-        model = ready_model(resnet18, ResNet18_Weights, weights, data_root)
+        model = ready_model(resnet18, ResNet18_Weights, Source(weights, weights_sha256, data_root), ("fc.",))
         trunk = nn.Sequential(*list(model.children())[:-2])
         super().__init__(trunk, 512, pooling, frozen_batchnorm)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
 from torchvision.models import SqueezeNet1_0_Weights, squeezenet1_0
 
-from harness.backbones._pooled import PooledBackbone, Pooling, named_or_file, ready_model
+from harness.backbones._pooled import PooledBackbone, Pooling
+from harness.backbones._weights import Sha256, Source, named_or_file, ready_model
 from harness.registry import BACKBONES
-
-WEIGHTS = ("none", "IMAGENET1K_V1")
 
 
 @BACKBONES.register("squeezenet")
 class SqueezeNet(PooledBackbone):
-    """Pooled feature maps before the classifier. `weights` may also name a `.npz` file in the data folder."""
+    """Pooled feature maps before the classifier."""
 
     revision = 1
 
@@ -24,8 +22,11 @@ class SqueezeNet(PooledBackbone):
         self,
         data_root: Path | None = None,
         *,
-        weights: Annotated[str, AfterValidator(named_or_file(WEIGHTS))] = "none",
+        weights: Annotated[str, named_or_file("none", "IMAGENET1K_V1")] = "none",
+        weights_sha256: Sha256 = "",
         pooling: Pooling = "avg",
     ) -> None:
-        model = ready_model(squeezenet1_0, SqueezeNet1_0_Weights, weights, data_root)
+        model = ready_model(
+            squeezenet1_0, SqueezeNet1_0_Weights, Source(weights, weights_sha256, data_root), ("classifier.",)
+        )
         super().__init__(model.features, 512, pooling, frozen_batchnorm=False)
