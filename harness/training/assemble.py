@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from harness.errors import DataError
+from harness.errors import DataError, Interrupted
 from harness.measured import Family
 from harness.registry import BACKBONES, METRICS, MINERS, OBJECTIVES, REGULARIZERS, SAMPLERS
 from harness.seeding import seed_for
 from harness.specs import SPLITS, Choice, RunSpec
+from harness.training.average import MovingAverage
+from harness.training.compiled import compiled
+from harness.training.bank import Bank
 from harness.training.data import TrainingData, open_data
-from harness.training.network import EmbeddingNetwork
-from harness.training.optimizer import make_optimizer
+from harness.training.feature_pass import is_frozen, recipe_of
+from harness.training.features import FeatureBank, feature_bank
+from harness.training.network import EmbeddingNetwork, FeaturesThrough
+from harness.training.optimizer import make_optimizer, trainable
 from harness.training.teller import Teller
 
 
@@ -41,6 +46,9 @@ class Parts:
     spec: RunSpec
     data: TrainingData
     network: EmbeddingNetwork
+    forward: Callable[[Tensor], Tensor]  # the network on a training batch, compiled if the spec says so
+    backbone_weights: list[nn.Parameter]  # those that learn, after the warm-up
+    average: MovingAverage | None
     objective: nn.Module
     miner: Any  # None where the objective takes the whole batch
     sampler: Any
@@ -54,8 +62,8 @@ class Parts:
 
 def assemble(spec: RunSpec, context: Context) -> Parts:
     """Build every part of a run; initial weights depend on the seed and the part alone."""
-    device = torch.device(context.device)
-    data = open_data(spec.dataset, context.data_root, context.cache, device, spec.training.augmentation)
+    device, teller = torch.device(context.device), Teller(spec.training.epochs, context.on_progress)
+    data = _open(spec, context, device, teller)
     if len(data.train_index) < spec.training.batch_size:
         raise DataError(
             f"dataset {spec.dataset.name!r} has {len(data.train_index)} training images, fewer than one batch of "
@@ -64,9 +72,13 @@ def assemble(spec: RunSpec, context: Context) -> Parts:
     torch.manual_seed(seed_for(spec.seed, "weights"))
     objective_class: Any = OBJECTIVES.get(spec.objective.name)
     dim = int(spec.backbone.options["embedding_dim"])
-    network = EmbeddingNetwork(
-        BACKBONES.build(spec.backbone, data_root=context.data_root), dim, objective_class.normalize
+    backbone = (
+        FeaturesThrough(data.bank.features)
+        if isinstance(data.bank, FeatureBank)
+        else BACKBONES.build(spec.backbone, data_root=context.data_root)
     )
+    layer_norm = bool(spec.backbone.options.get("layer_norm"))
+    network = EmbeddingNetwork(backbone, dim, objective_class.normalize, layer_norm)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     supplied = {"num_classes": data.num_classes, "embedding_dim": dim}
     torch.manual_seed(seed_for(spec.seed, "objective"))
@@ -74,12 +86,15 @@ def assemble(spec: RunSpec, context: Context) -> Parts:
     torch.manual_seed(seed_for(spec.seed, "regularizer"))
     regularizer = REGULARIZERS.build(spec.regularizer, **supplied).to(device) if spec.regularizer else None
     optimizer, schedule = make_optimizer(
-        spec.optimizer, network, *(part for part in (objective, regularizer) if part is not None)
+        spec.optimizer, spec.training.epochs, network, *(part for part in (objective, regularizer) if part is not None)
     )
     return Parts(
         spec=spec,
         data=data,
         network=network,
+        forward=compiled(network, spec.training.compile),
+        backbone_weights=trainable(network.backbone),
+        average=MovingAverage(network, spec.training.ema) if spec.training.ema else None,
         objective=objective,
         miner=MINERS.build(spec.miner, **supplied) if spec.miner else None,
         sampler=SAMPLERS.build(spec.sampler, labels=data.train_labels.cpu(), batch_size=spec.training.batch_size),
@@ -88,8 +103,23 @@ def assemble(spec: RunSpec, context: Context) -> Parts:
         schedule=schedule,
         families={split: _families(getattr(spec.evaluation, split)) for split in SPLITS},
         device=device,
-        teller=Teller(spec.training.epochs, context.on_progress),
+        teller=teller,
     )
+
+
+def _open(spec: RunSpec, context: Context, device: torch.device, teller: Teller) -> TrainingData:
+    """The images of a run, or the features of its frozen backbone; while these are computed, the run may be stopped."""
+
+    def tell(done: int, total: int, what: str) -> None:
+        if context.should_stop():
+            raise Interrupted
+        teller.step(what, done, total)
+
+    def features(bank: Bank) -> FeatureBank:
+        return feature_bank(bank, recipe_of(spec), context.data_root, context.cache, device, tell)
+
+    place = spec.dataset, context.data_root, context.cache, device, spec.training.augmentation
+    return open_data(*place, features if is_frozen(spec) else None)
 
 
 def _families(choices: list[Choice]) -> dict[str, Family]:
@@ -108,5 +138,5 @@ def load_part_state(parts: Parts, state: dict[str, Any]) -> None:
 
 
 def _stateful(parts: Parts) -> list[tuple[str, Any]]:
-    names = ("network", "objective", "miner", "sampler", "regularizer", "optimizer", "schedule")
+    names = ("network", "average", "objective", "miner", "sampler", "regularizer", "optimizer", "schedule")
     return [(name, getattr(parts, name)) for name in names if hasattr(getattr(parts, name), "state_dict")]

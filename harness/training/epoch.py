@@ -8,14 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.errors import Diverged, Interrupted
 from harness.measured import Family, Measured
 from harness.seeding import seed_for
 from harness.training.assemble import Context, Parts
+from harness.training.divergence import StepLog, diverged
 from harness.training.history import History
 from harness.training.measure import measure_all
+from harness.training.network import EmbeddingNetwork
+from harness.training.optimizer import hold, limit_gradient, parameters_of
+from harness.training.precision import autocast
 
 EMBEDDING_BATCH = 256
 """Images embedded at a time. Fixed, because the size of a batch moves the last bits of an embedding."""
@@ -34,24 +38,34 @@ def timed(history: History, what: str) -> Iterator[None]:
 def train_one_epoch(parts: Parts, history: History, context: Context) -> None:
     """All batches of the next epoch; counts it as finished.
 
-    Raises Diverged with the step at which the loss was no longer finite, and Interrupted when asked to stop.
+    Raises Diverged with what is known of the first step that was no longer finite, and Interrupted when asked to stop.
     """
     spec, epoch = parts.spec, history.epoch
-    parts.network.train()
     torch.manual_seed(seed_for(spec.seed, "dropout", epoch))
     mining = torch.Generator(parts.device).manual_seed(seed_for(spec.seed, "mining", epoch))
     with timed(history, "sampling_seconds"):
         batches = epoch_batches(parts, epoch)
-    losses = torch.zeros(len(batches), device=parts.device)
+    set_mode(parts, epoch)
+    log = StepLog(len(batches), parts.device)
     for step, positions in enumerate(batches):
         if context.should_stop():
             raise Interrupted
-        losses[step] = train_one_step(parts, positions, epoch, mining, history)
+        with timed(history, "batch_seconds"):
+            images = parts.data.bank.batch(parts.data.train_index[positions], "train", spec.seed, epoch)
+            labels = parts.data.train_labels[positions.to(parts.device)]
+        train_one_step(parts, images, labels, mining, history, log)
+        check(parts, log, epoch)
         parts.teller.step("training", step + 1, len(batches))
     parts.schedule.step()
     history.spend("steps", len(batches))
     history.epoch += 1
-    history.record("train", "loss", finite_mean(losses, epoch))
+    history.record("train", "loss", log.mean_loss())
+
+
+def set_mode(parts: Parts, epoch: int) -> None:
+    """Training mode; in the first epochs, where the spec says so, not for the backbone."""
+    parts.network.train()
+    hold(parts.network.backbone, parts.backbone_weights, epoch < parts.spec.optimizer.warmup_epochs)
 
 
 def epoch_batches(parts: Parts, epoch: int) -> Tensor:
@@ -62,13 +76,13 @@ def epoch_batches(parts: Parts, epoch: int) -> Tensor:
     return batches
 
 
-def train_one_step(parts: Parts, positions: Tensor, epoch: int, mining: torch.Generator, history: History) -> Tensor:
-    """One batch: embed, mine, loss, gradient, update. Gives the detached loss; never waits for the device."""
-    with timed(history, "batch_seconds"):
-        images = parts.data.bank.batch(parts.data.train_index[positions], "train", parts.spec.seed, epoch)
-        labels = parts.data.train_labels[positions.to(parts.device)]
-    with timed(history, "forward_backward_seconds"), autocast(parts):
-        embeddings = parts.network(images)
+def train_one_step(
+    parts: Parts, images: Tensor, labels: Tensor, mining: torch.Generator, history: History, log: StepLog
+) -> None:
+    """One batch: embed, mine, loss, gradient, update. Never waits for the device."""
+    training = parts.spec.training
+    with timed(history, "forward_backward_seconds"), autocast(parts.device, training.precision):
+        embeddings = parts.forward(images)
     with timed(history, "mining_seconds"), torch.no_grad():
         tuples = parts.miner(embeddings.detach(), labels, mining) if parts.miner else None
         if tuples is not None and parts.regularizer is not None:
@@ -81,39 +95,47 @@ def train_one_step(parts: Parts, positions: Tensor, epoch: int, mining: torch.Ge
         parts.optimizer.zero_grad(set_to_none=True)
         loss.backward()
     with timed(history, "optimizer_seconds"):
+        log.note(loss, embeddings, limit_gradient(parameters_of(parts.optimizer), training.gradient_clip))
         parts.optimizer.step()
-    detached: Tensor = loss.detach()
-    return detached
+        if parts.average is not None:
+            parts.average.update()
 
 
-def autocast(parts: Parts) -> torch.autocast:
-    """Mixed precision as the spec says."""
-    enabled = parts.spec.training.precision == "bfloat16"
-    return torch.autocast(parts.device.type, dtype=torch.bfloat16, enabled=enabled)
-
-
-def finite_mean(losses: Tensor, epoch: int) -> float:
-    """The mean loss of an epoch, looked at once an epoch so that no step waits for the device."""
-    bad = (~torch.isfinite(losses)).nonzero()
-    if len(bad):
-        step = int(bad[0])
-        raise Diverged(f"the loss became {losses[step].item()} at step {step + 1} of epoch {epoch + 1}")
-    return losses.mean().item()
+def check(parts: Parts, log: StepLog, epoch: int) -> None:
+    """Look, now and then and after the last step, whether the run goes well; raises Diverged when it does not."""
+    step = log.first_bad() if log.due() else None
+    if step is not None:
+        learning = [part for part in (parts.network, parts.objective, parts.regularizer) if part is not None]
+        raise diverged(log, step, epoch, parts.optimizer, *learning)
 
 
 @torch.inference_mode()
-def embed(parts: Parts, index: Tensor) -> Tensor:
-    """Embeddings [n, D] of images by their positions in the bank, in evaluation mode and the test view."""
-    training = parts.network.training
-    parts.network.eval()
+def embed(parts: Parts, index: Tensor, network: EmbeddingNetwork | None = None) -> Tensor:
+    """Embeddings [n, D] of images by their positions in the bank, in evaluation mode and the test view.
+
+    By the network that learns, unless another is given.
+    """
+    network = network or parts.network
     embedded = []
-    for chunk in torch.split(index, EMBEDDING_BATCH):
-        images = parts.data.bank.batch(chunk, "test")
-        with autocast(parts):
-            embedded.append(parts.network(images))
-        parts.teller.step("embedding", EMBEDDING_BATCH * len(embedded), len(index))
-    parts.network.train(training)
+    with evaluating(network):
+        for chunk in torch.split(index, EMBEDDING_BATCH):
+            images = parts.data.bank.batch(chunk, "test")
+            with autocast(parts.device, parts.spec.training.precision):
+                embedded.append(network(images))
+            parts.teller.step("embedding", EMBEDDING_BATCH * len(embedded), len(index))
     return torch.cat(embedded)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and afterwards every module in the mode it was in."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,13 +159,16 @@ def look(parts: Parts, history: History) -> dict[str, Look]:
     """Each split for which something is due in the current epoch, measured."""
     looks = {}
     seed = seed_for(parts.spec.seed, "clustering")
+    network = parts.network if parts.average is None else parts.average.network()
     for split in parts.families:
         families = due(parts, split, history.epoch)
         if not families:
             continue
         index, labels = parts.data.split(split)
         with timed(history, "embedding_seconds"):
-            embeddings = embed(parts, index)
+            embeddings = embed(parts, index, network)
+            if not bool(embeddings.isfinite().all()):
+                raise Diverged(f"embeddings of {split} images became nan or infinite in epoch {history.epoch}")
         with timed(history, "metrics_seconds"):
             measured = measure_all(embeddings, labels, families, seed, parts.data.gallery(split))
         looks[split] = Look(index, labels, embeddings, measured)

@@ -15,6 +15,7 @@ from harness.training.assemble import Context, Parts, assemble
 from harness.training.epoch import Look, evaluate, look, timed, train_one_epoch
 from harness.training.evidence import write_evidence
 from harness.training.history import History
+from harness.training.precision import tensorfloat32
 
 
 def execute(spec: RunSpec, context: Context) -> RunResult:
@@ -23,7 +24,8 @@ def execute(spec: RunSpec, context: Context) -> RunResult:
     Raises Interrupted when the context asks to stop; the last checkpoint is then kept.
     """
     try:
-        return train(spec, context)
+        with tensorfloat32(spec.training.tf32):
+            return train(spec, context)
     except Interrupted:
         raise
     except Exception as error:

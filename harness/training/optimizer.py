@@ -1,26 +1,29 @@
-"""One optimizer for everything that learns: network, objective and regularizer in groups of their own."""
+"""One optimizer for everything that learns: backbone, embedding layer, objective and regularizer, each at its rate."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 
 from harness.specs import Optimizer
 from harness.training.network import EmbeddingNetwork
 
 
 def make_optimizer(
-    settings: Optimizer, network: EmbeddingNetwork, *others: nn.Module
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """The optimizer and its schedule.
+    settings: Optimizer, epochs: int, network: EmbeddingNetwork, *others: nn.Module
+) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    """The optimizer and its schedule, which takes one step an epoch.
 
-    The network learns at `lr` with weight decay. Parameters of objective and regularizer (proxies, margins, flows) have
-    no weight decay and learn at `lr` times the multiplier that the part names for them in `lr_multipliers`.
+    Backbone and embedding layer learn at `lr` times their multipliers, with weight decay. Parameters of objective and
+    regularizer (proxies, margins, flows) have no weight decay and learn at `lr` times the multiplier that the part
+    names for them in `lr_multipliers`. What does not require a gradient now is left out.
     """
     groups: list[dict[str, Any]] = [
-        {"params": trainable(network.backbone), "lr": settings.lr},
+        {"params": trainable(network.backbone), "lr": settings.lr * settings.backbone_lr_multiplier},
         {"params": trainable(network.embedding), "lr": settings.lr * settings.embedding_lr_multiplier},
     ]
     for module in others:
@@ -29,13 +32,47 @@ def make_optimizer(
             lr = settings.lr * multipliers.get(name, 1.0)
             groups.append({"params": [parameter], "lr": lr, "weight_decay": 0.0})
     optimizer = _optimizer(settings, [group for group in groups if group["params"]])
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, settings.milestones, settings.gamma)
-    return optimizer, schedule
+    return optimizer, _schedule(settings, epochs, optimizer)
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:
     """The parameters of a module that learn."""
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """Everything that an optimizer moves."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def hold(backbone: nn.Module, weights: Iterable[nn.Parameter], held: bool) -> None:
+    """Keep a backbone as it is, or let it learn again; `weights` are those of its parameters that ever learn.
+
+    Held, it is computed in evaluation mode and without gradients, so that nothing of it moves: neither its weights, by
+    weight decay either, nor the statistics of its batch norms.
+    """
+    for weight in weights:
+        weight.requires_grad_(not held)
+    if held:
+        backbone.eval()
+
+
+def limit_gradient(parameters: Iterable[nn.Parameter], limit: float | None) -> Tensor:
+    """The norm of the gradient of all parameters together, as it was before it was scaled down to `limit`.
+
+    Never waits for the device.
+    """
+    parameters = list(parameters)
+    if limit is not None:
+        return torch.nn.utils.clip_grad_norm_(parameters, limit)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients)
+
+
+def _schedule(settings: Optimizer, epochs: int, optimizer: torch.optim.Optimizer) -> LRScheduler:
+    if settings.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=epochs)
+    return MultiStepLR(optimizer, settings.milestones, settings.gamma)
 
 
 def _optimizer(settings: Optimizer, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
