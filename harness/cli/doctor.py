@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,9 +44,10 @@ def doctor(
     where = Where(place.results, place.data, place.db, data_named=place.data != Path("data"))
     show = silent if as_json else teller()
     findings = []
-    for finding in examine(where, CHECKS):
-        show(finding)
-        findings.append(finding)
+    with closing(examine(where, CHECKS)) as found:
+        for finding in found:
+            show(finding)
+            findings.append(finding)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     message(summary(findings))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from harness.doctor.verdict import State, Verdict, Where, problem
 from harness.errors import HarnessError
+
+GRACE_S = 1.0
+"""How long checks that still run are waited for at the end."""
 
 
 @dataclass(frozen=True)
@@ -32,24 +35,35 @@ class Finding:
     remedy: str
 
 
-def examine(where: Where, checks: Sequence[Check]) -> Iterator[Finding]:
+def examine(where: Where, checks: Sequence[Check]) -> Generator[Finding]:
     """What each check finds, in the order of the checks."""
     begun = time.monotonic()
-    answers = [_start(check, where) for check in checks]
-    for check, answer in zip(checks, answers, strict=True):
-        try:
-            verdict = answer.get(timeout=max(0.01, begun + check.limit_s - time.monotonic()))
-        except Empty:
-            verdict = problem(f"no answer within {check.limit_s:g} s", check.remedy)
-        yield Finding(check.name, verdict.state, _printable(verdict.found), _printable(verdict.remedy))
+    started = [_start(check, where) for check in checks]
+    try:
+        for check, (_, answer) in zip(checks, started, strict=True):
+            verdict = _within(answer, begun + check.limit_s - time.monotonic(), check)
+            yield Finding(check.name, verdict.state, _printable(verdict.found), _printable(verdict.remedy))
+    finally:
+        # Who ends early (Ctrl-C, `| head`) still lets the checks remove their files, unless they hang.
+        deadline = time.monotonic() + GRACE_S
+        for thread, _ in started:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def _start(check: Check, where: Where) -> SimpleQueue[Verdict]:
+def _start(check: Check, where: Where) -> tuple[threading.Thread, SimpleQueue[Verdict]]:
     # A thread may hang for ever in a call to a file system whose server is gone. As a daemon it does not keep this
     # process from ending.
     answer: SimpleQueue[Verdict] = SimpleQueue()
-    threading.Thread(target=lambda: answer.put(_verdict(check, where)), name=check.name, daemon=True).start()
-    return answer
+    thread = threading.Thread(target=lambda: answer.put(_verdict(check, where)), name=check.name, daemon=True)
+    thread.start()
+    return thread, answer
+
+
+def _within(answer: SimpleQueue[Verdict], seconds: float, check: Check) -> Verdict:
+    try:
+        return answer.get(timeout=max(0.01, seconds))
+    except Empty:
+        return problem(f"no answer within {check.limit_s:g} s", check.remedy)
 
 
 def _verdict(check: Check, where: Where) -> Verdict:

@@ -13,7 +13,7 @@ import warnings
 from functools import cache
 from typing import Any
 
-from harness.doctor.programs import ask, ended
+from harness.doctor.programs import NoAnswer, ask, ended
 from harness.errors import EnvironmentLacks
 
 LIMIT_S = 90.0
@@ -41,8 +41,10 @@ def _outcome(what: str) -> tuple[dict[str, Any] | None, str]:
     paths = os.pathsep.join(path for path in sys.path if path)
     try:
         answer = ask([sys.executable, "-P", "-m", "harness.doctor.probe", what], LIMIT_S, {"PYTHONPATH": paths})
-    except EnvironmentLacks:
+    except NoAnswer:
         return None, f"importing {what} has not ended within {LIMIT_S:g} s"
+    except EnvironmentLacks as error:
+        return None, str(error)
     if answer.code < 0:
         return None, f"the process that imports {what} and works with it is {ended(answer.code)}"
     if answer.code:

@@ -16,6 +16,10 @@ LIMIT_S = 12.0
 """How long a program is waited for that should answer at once. SLURM gives up by itself after 10 s, and says why."""
 
 
+class NoAnswer(EnvironmentLacks):
+    """A program was started and hangs."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """How a program ended and what it printed."""
@@ -32,7 +36,7 @@ class Answer:
 
 
 def ask(command: Sequence[str], limit_s: float | None = None, environment: Mapping[str, str] | None = None) -> Answer:
-    """Runs a program. Raises EnvironmentLacks when it cannot be started or does not answer within LIMIT_S or another.
+    """Runs a program. Raises EnvironmentLacks when it cannot be started, NoAnswer when it takes longer than the limit.
 
     The program and what it started are then killed: a script's child would hold our pipe open for as long as it lives.
     """
@@ -54,7 +58,7 @@ def ask(command: Sequence[str], limit_s: float | None = None, environment: Mappi
         out, err = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
         _end(process)
-        raise EnvironmentLacks(f"`{shlex.join(command[:3])}` has not answered within {limit_s:g} s") from None
+        raise NoAnswer(f"`{shlex.join(command[:3])}` has not answered within {limit_s:g} s") from None
     return Answer(process.returncode, out, err)
 
 

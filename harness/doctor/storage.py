@@ -9,6 +9,8 @@ from pathlib import Path
 
 from harness.doctor.verdict import GIB, Verdict, Where, gib, ok, problem, warning
 from harness.errors import DataError
+from harness.store.engine import parse
+from harness.store.files import told_as
 from harness.store.filesystem import filesystem_of, is_network
 from harness.store.inspection import DatabaseState, inspect_database
 from harness.store.trial import clock_skew, try_folder
@@ -57,7 +59,8 @@ def file_system(where: Where) -> Verdict:
     if not is_network(kind):
         return ok(f"{kind}, local")
     told = f"{kind}, a network file system: workers of several hosts may share the results"
-    if not where.db.startswith("sqlite:") or not is_network(inspect_database(where.db).filesystem):
+    url = parse(where.db)
+    if url.get_backend_name() != "sqlite" or not is_network(filesystem_of(Path(url.database or "").parent)):
         return ok(f"{told}; the database lies elsewhere")
     return warning(
         f"{told}, but the database does not belong on it",
@@ -67,7 +70,9 @@ def file_system(where: Where) -> Verdict:
 
 def clock(where: Where) -> Verdict:
     """Whether the file system's clock and this machine's agree."""
-    skew = clock_skew(nearest(where.results))
+    folder = nearest(where.results)
+    with told_as("ask the clock of", folder):
+        skew = clock_skew(folder)
     if abs(skew) > SKEW_S:
         return warning(
             f"the file system of the results is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine; "

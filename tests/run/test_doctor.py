@@ -67,6 +67,22 @@ def test_in_a_terminal_lines_are_colored_and_wrapped_beside_their_names(tmp_path
     assert plain[1].startswith(" " * 27)
 
 
+def test_who_ends_early_leaves_nothing_behind(tmp_path):
+    removed = tmp_path / "own"
+
+    def slow(where):
+        removed.touch()
+        time.sleep(0.3)
+        removed.unlink()
+        return ok("")
+
+    table = [Check("quick", lambda where: ok(""), ""), Check("slow", slow, "")]
+    findings = examine(Where(tmp_path, tmp_path, "x"), table)
+    assert next(findings).check == "quick"
+    findings.close()
+    assert not removed.exists()
+
+
 def test_the_help_has_an_example_that_is_a_command(harness):
     _, out, _ = harness("doctor", "--help")
     assert "Example: harness doctor" in out

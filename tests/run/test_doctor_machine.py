@@ -36,6 +36,18 @@ def test_a_torch_that_cannot_be_imported_is_a_problem(doctor, fresh_probe, tmp_p
     assert expected in found["torch"]["found"]
 
 
+def test_an_import_that_hangs_and_an_interpreter_that_does_not_start_are_told_apart(
+    look, fresh_probe, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(probe, "LIMIT_S", 1.0)
+    (tmp_path / "torch.py").write_text("import time; time.sleep(60)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "importing torch has not ended within 1 s" in look("torch")[1]
+    probe._outcome.cache_clear()
+    monkeypatch.setattr(probe.sys, "executable", str(tmp_path / "no-python"))
+    assert "no-python cannot be started: No such file" in look("torch")[1]
+
+
 def test_versions_that_do_not_fit_are_named():
     assert software.unmet(Requirement("torch>=2.6")) == ""
     assert "right would be <2" in software.unmet(Requirement("torch<2"))
