@@ -47,11 +47,12 @@ def train_one_epoch(parts: Parts, history: History, context: Context) -> None:
         batches = epoch_batches(parts, epoch)
     set_mode(parts, epoch)
     log = StepLog(len(batches), parts.device)
+    views = parts.data.bank.batches((parts.data.train_index[some] for some in batches), "train", spec.seed, epoch)
     for step, positions in enumerate(batches):
         if context.should_stop():
             raise Interrupted
         with timed(history, "batch_seconds"):
-            images = parts.data.bank.batch(parts.data.train_index[positions], "train", spec.seed, epoch)
+            images = next(views)
             labels = parts.data.train_labels[positions.to(parts.device)]
         train_one_step(parts, images, labels, mining, history, log)
         check(parts, log, epoch)
@@ -118,8 +119,7 @@ def embed(parts: Parts, index: Tensor, network: EmbeddingNetwork | None = None) 
     network = network or parts.network
     embedded = []
     with evaluating(network):
-        for chunk in torch.split(index, EMBEDDING_BATCH):
-            images = parts.data.bank.batch(chunk, "test")
+        for images in parts.data.bank.batches(torch.split(index, EMBEDDING_BATCH), "test"):
             with autocast(parts.device, parts.spec.training.precision):
                 embedded.append(network(images))
             parts.teller.step("embedding", EMBEDDING_BATCH * len(embedded), len(index))

@@ -82,17 +82,18 @@ def sample_one_by_one(
             part = slice(number, number + 1)
             views[number] = sample_by_products(images[rows[part]], boxes[part], size, flip[part])[0].numpy()
             return
-        view = _resized(sources[rows[number]], np.clip(edges, 0, side), size)
-        views[number] = view[:, ::-1] if flip[number] else view
+        views[number] = _resized(sources[rows[number]], np.clip(edges, 0, side), size, flip[number])
         views[number] /= np.float32(255)
 
     _on_threads(sample, len(rows), size * size)
     return torch.from_numpy(views)
 
 
-def _resized(image: NDArray[np.uint8], edges: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+def _resized(image: NDArray[np.uint8], edges: NDArray[np.float64], size: int, flip: np.bool_) -> NDArray[np.uint8]:
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     resized = picture.resize((size, size), Image.Resampling.BILINEAR, box=tuple(edges.tolist()))
+    if flip:
+        resized = resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.asarray(resized).reshape(size, size, image.shape[2])
 
 
