@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from scipy.stats import chi2_contingency, ks_2samp, kstest
 from sklearn.datasets import load_sample_image
-from torchvision.transforms import ColorJitter, RandomCrop, RandomResizedCrop
+from torchvision.transforms import ColorJitter, RandomCrop, RandomGrayscale, RandomHorizontalFlip, RandomResizedCrop
 from torchvision.transforms import functional as TF
 
 from harness.training.bank_decoding import squared
@@ -108,6 +108,28 @@ def test_flip_grey_jitter_and_order_have_their_probabilities():
     assert np.bincount(plan.order, minlength=24).min() > 0.6 * len(MANY) / 24
     assert plans("base", (64, 64)).grey is None
     assert plans("red", (64, 64)).jitter is None
+
+
+def test_flip_grey_jitter_and_order_are_distributed_as_torchvisions():
+    torch.manual_seed(0)
+    plan, draws = plans("adv", (64, 64)), range(len(MANY))
+    flip, grey, jitter = RandomHorizontalFlip(), RandomGrayscale(0.2), ColorJitter(0.2, 0.2, 0.2, 0.2)
+    flipped = [bool(flip(torch.tensor([[[0, 1]]]))[0, 0, 0]) for _ in draws]
+    color = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1)
+    greyed = [bool(grey(color)[1, 0, 0] > 0) for _ in draws]
+    theirs = [jitter.get_params(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue) for _ in draws]
+    assert ks_2samp(plan.flip, flipped).pvalue > 0.001
+    assert ks_2samp(plan.grey, greyed).pvalue > 0.001
+    for number in range(4):
+        assert ks_2samp(plan.jitter[:, number], [drawn[1 + number] for drawn in theirs]).pvalue > 0.001
+    orders = [ORDERS.tolist().index(drawn[0].tolist()) for drawn in theirs]
+    assert chi2_contingency([np.bincount(plan.order), np.bincount(orders)]).pvalue > 0.001
+
+
+def test_what_is_drawn_for_an_image_is_drawn_apart():
+    plan = plans("adv", (500, 375))
+    drawn = np.column_stack([plan.boxes[:, 0], plan.flip, plan.grey, plan.jitter, plan.order])
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(8)).max() < 0.06
 
 
 def test_big_crops_as_large_as_it_resizes_in_training_and_test():
