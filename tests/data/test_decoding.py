@@ -135,3 +135,75 @@ def test_an_image_of_absurd_size_is_refused_before_it_is_decoded():
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.jpg: the image does not exist"):
         decode_image(tmp_path / "gone.jpg", "gone.jpg")
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "expected"),
+    [
+        ("LA", "PNG", RAMP[:, :, None]),
+        ("RGBA", "PNG", COLOR),
+        ("RGBA", "TIFF", COLOR),
+        ("RGB", "BMP", COLOR),
+        ("L", "TIFF", RAMP[:, :, None]),
+        ("RGB", "WEBP", COLOR),
+    ],
+)
+def test_lossless_files_of_every_mode_give_their_pixels(mode, kind, expected):
+    image = Image.fromarray(COLOR if expected.shape[2] == 3 else RAMP).convert(mode)
+    content = encoded(image, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    assert (decode_image(content, "x") == expected).all()
+
+
+def test_the_name_of_a_file_does_not_decide_its_format(tmp_path):
+    (tmp_path / "really_a_png.jpg").write_bytes(encoded(Image.fromarray(COLOR)))
+    assert (decode_image(tmp_path / "really_a_png.jpg", "x") == COLOR).all()
+
+
+def test_of_an_animation_the_first_frame_is_taken():
+    frames = [Image.fromarray(np.full((6, 8), value, np.uint8)) for value in (10, 200)]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert (decode_image(content, "x") == 10).all()
+
+
+def test_sixteen_bit_grey_of_both_byte_orders_is_the_same():
+    values = np.arange(48, dtype=np.uint16).reshape(6, 8) * 1000
+    little, big = (encoded(Image.frombytes(mode, (8, 6), values.astype(order).tobytes()), "TIFF") for mode, order in
+                   (("I;16", "<u2"), ("I;16B", ">u2")))  # fmt: skip
+    assert (decode_image(little, "x") == decode_image(big, "x")).all()
+    assert decode_image(big, "x")[-1, -1, 0] == round(47_000 / 65_535 * 255)
+
+
+@pytest.mark.parametrize("orientation", [6, 8])
+def test_a_cmyk_photo_that_was_turned_is_upright_and_rgb(orientation):
+    image = Image.fromarray(np.repeat(np.repeat(COLOR, 8, axis=0), 8, axis=1)).convert("CMYK")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = decode_image(encoded(image, "JPEG", quality=95, exif=exif), "x")
+    assert pixels.shape == (64, 48, 3)
+    straight = decode_image(encoded(image, "JPEG", quality=95), "x")
+    assert (pixels == np.rot90(straight, 3 if orientation == 6 else 1)).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (300, 1)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_images_of_one_pixel_on_a_side_are_decoded(height, width, kind):
+    content = encoded(Image.fromarray(np.full((height, width, 3), 77, np.uint8)), kind)
+    pixels = decode_image(content, "x")
+    assert pixels.shape == (height, width, 3)
+    assert (np.abs(pixels.astype(int) - 77) <= 1).all()
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_every_truncation_of_a_jpeg_is_named_or_leaves_all_pixels(progressive):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8))
+    content = encoded(image, "JPEG", progressive=progressive)
+    whole = decode_image(content, "x")
+    refused = 0
+    for length in range(0, len(content), max(1, len(content) // 100)):
+        try:
+            pixels = decode_image(content[:length], "half.jpg")
+        except DataError as error:
+            refused += str(error).startswith("half.jpg: the image cannot be decoded")
+        else:
+            assert (pixels == whole).all()
+    assert refused > 95
