@@ -3,6 +3,9 @@
 There are no loader processes: a batch is a gather and a few batched operations (`views`, `pixels`), so a run needs one
 process, and its batches depend on (run seed, epoch, sample) alone. A bank is a folder named by what decides its
 content; it appears by one rename, so that it is whole or not there, and all runs and workers of a machine share it.
+
+The side of the squares decides how much of a photo is kept. Crops of 224 from detailed photos of 500 pixels, taken from
+squares of 256, differ from the same crops of the photos by 2 to 4 255ths in the mean; from squares of 448, by 1 to 2.
 """
 
 from __future__ import annotations
