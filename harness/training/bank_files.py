@@ -28,8 +28,8 @@ from harness.training.bank_decoding import LINE, Draft, checksum, decode_missing
 ROW = np.dtype([("row", "<i8"), *((name, LINE[name]) for name in LINE.names or ())])
 """A line of a bank's table: which image of the source it is, and what the ledger of the draft says of it."""
 
-CHECKED_BYTES = 2**27
-"""What is read of a large bank to check it when it is opened; reading all of it would take longer than a short run."""
+CHECKED_BYTES = 2**29
+"""What is read of a large bank to check it when it is opened; reading all of it could take longer than a short run."""
 
 
 def make_bank(source: ImageSource, folder: Path, progress: Progress) -> None:
