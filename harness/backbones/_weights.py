@@ -9,6 +9,7 @@ import hashlib
 import io
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -198,7 +199,9 @@ def _from_safetensors(content: bytes) -> State:
 
 def _from_pickle(content: bytes) -> State:
     try:
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle that torch did not write; whether it is read is what counts
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # What torch says here advises to load the file without this protection.
         raise ValueError(

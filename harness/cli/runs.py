@@ -48,13 +48,12 @@ def assignments(given: list[str] | None, option: str) -> dict[str, str]:
     return pairs
 
 
-def load(study: str, profile: str | None, settings: list[str] | None, only: list[str] | None) -> Study:
+def load(study: str, profile: str | None, settings: list[str] | None, only: list[str] | None, data: Path) -> Study:
     """Read a study as the command line asks."""
     from harness.study import Study
 
-    return Study.load(
-        study, profile=profile, overrides=assignments(settings, "--set"), only=assignments(only, "--only")
-    )
+    said = {"overrides": assignments(settings, "--set"), "only": assignments(only, "--only")}
+    return Study.load(study, profile=profile, **said, data=data)
 
 
 def run(
@@ -82,7 +81,7 @@ def run(
     Example: harness run studies/fair_comparison.yaml --only objective=margin
     """
     place = places(context, results, db, data)
-    loaded = load(study, profile, settings, only)
+    loaded = load(study, profile, settings, only, place.data)
     if dry_run:
         show_plan(loaded, place.results, as_json)
         return
@@ -178,13 +177,19 @@ def tell_outcome(study: Study, outcome: Any, results: Path) -> None:
 
 
 def check(
-    study: StudyArgument, profile: ProfileOption = None, settings: SetOption = None, only: OnlyOption = None
+    context: typer.Context,
+    study: StudyArgument,
+    profile: ProfileOption = None,
+    settings: SetOption = None,
+    only: OnlyOption = None,
+    data: DataOption = None,
 ) -> None:
     """Read a study, under every profile unless one is named, and find every mistake in it; start nothing."""
-    loaded = load(study, profile, settings, only)
+    folder = places(context, data=data).data
+    loaded = load(study, profile, settings, only, folder)
     message(f"{loaded.name}: {len(loaded.runs())} runs, no mistakes")
     for other in loaded.profiles if profile is None else ():
-        runs = load(study, other, settings, only).runs()
+        runs = load(study, other, settings, only, folder).runs()
         message(f"{loaded.name} --profile {other}: {len(runs)} runs, no mistakes")
 
 

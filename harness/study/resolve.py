@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -70,8 +71,9 @@ class _Problem:
 class Resolver:
     """Checks the sections of combinations and remembers what it found."""
 
-    def __init__(self, mistakes: Mistakes) -> None:
+    def __init__(self, mistakes: Mistakes, data: Path) -> None:
         self.mistakes = mistakes
+        self.data = data
         self._found: dict[tuple[str, str], _Good | list[_Problem]] = {}
 
     def draft(self, sections: Sections, block: Place, *, doubtful: bool) -> Draft:
@@ -122,8 +124,9 @@ class Resolver:
         plain = node.plain()
         key = section, canonical_json(plain)
         if key not in self._found:
-            check = _check_part if section in KINDS else _check_settings
-            self._found[key] = check(section, plain)
+            self._found[key] = (
+                _check_part(section, plain, self.data) if section in KINDS else _check_settings(section, plain)
+            )
         found = self._found[key]
         if isinstance(found, _Good):
             return found
@@ -151,10 +154,11 @@ def option_names(kind: str, name: str) -> frozenset[str] | None:
         return None
 
 
-def _check_part(kind: str, plain: Mapping[str, Any]) -> _Good | list[_Problem]:
+def _check_part(kind: str, plain: Mapping[str, Any], data: Path | None = None) -> _Good | list[_Problem]:
     name, options = plain["name"], {option: value for option, value in plain.items() if option != "name"}
     try:
         choice = REGISTRIES[kind].check(name, options)
+        choice = REGISTRIES[kind].completed(choice, data) if data else choice
         return _Good(choice, canonical_json(asdict(choice)))
     except OptionError as error:
         known = option_names(kind, name) or ()

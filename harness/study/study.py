@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,11 +42,13 @@ class Study:
         profile: str | None = None,
         overrides: Mapping[str, Any] | None = None,
         only: Mapping[str, Any] | None = None,
+        data: str | Path | None = None,
     ) -> Study:
         """Read a study by path, or by name from the folder `studies`.
 
         `overrides` maps dotted paths to values that every run gets which has what is named (`--set`); `only` keeps the
-        runs that match (`--only`). Raises one StudyError that names every mistake.
+        runs that match (`--only`). `data` is the folder of data sets and weights, whose digests are part of a run; else
+        HARNESS_DATA names it, else it is `data`. Raises one StudyError that names every mistake.
         """
         path = find_study(study)
         mistakes = Mistakes(str(path))
@@ -55,7 +58,8 @@ class Study:
         check_shape(root, mistakes)
         chosen = _choose_profile(root, profile, mistakes)
         plan = read_plan(root, chosen, read_overrides(overrides or {}, mistakes), mistakes)
-        specs = list_runs(plan, _read_only(only or {}, mistakes), mistakes)
+        folder = Path(data or os.environ.get("HARNESS_DATA") or "data")
+        specs = list_runs(plan, _read_only(only or {}, mistakes), mistakes, folder)
         mistakes.raise_if_any()
         question = root.value.get("question")
         profiles = tuple(root.value["profiles"].value) if "profiles" in root.value else ()
@@ -91,13 +95,13 @@ def find_study(study: str | Path) -> Path:
     return named
 
 
-def list_runs(plan: Plan, only: Condition | None, mistakes: Mistakes) -> list[RunSpec]:
+def list_runs(plan: Plan, only: Condition | None, mistakes: Mistakes, data: Path) -> list[RunSpec]:
     """The runs of a plan, with everything that is wrong with them recorded."""
     if plan.count() > MAX_RUNS:
         place = plan.blocks[0].place if len(plan.blocks) == 1 else replace(plan.blocks[0].place, line=0)
         mistakes.add(place, f"the grid has {plan.count():,} runs; a study has at most {MAX_RUNS:,}")
         return []
-    candidates = list(_candidates(plan, mistakes))
+    candidates = list(_candidates(plan, mistakes, data))
     kept = _without_excluded(candidates, plan, mistakes)
     wanted = [run for run in kept if only is None or only.holds(run.flat)]
     _check_all_pairs(kept, wanted, mistakes)
@@ -122,9 +126,9 @@ class _Candidate:
         return {**self.draft.flat, "seed": self.seed}
 
 
-def _candidates(plan: Plan, mistakes: Mistakes) -> Iterator[_Candidate]:
+def _candidates(plan: Plan, mistakes: Mistakes, data: Path) -> Iterator[_Candidate]:
     """The runs of all blocks that their `when` lets through."""
-    resolver, applied = Resolver(mistakes), Applied(plan.overrides, mistakes)
+    resolver, applied = Resolver(mistakes, data), Applied(plan.overrides, mistakes)
     resolver.check_alone(plan.run)
     for block in plan.blocks:
         drafts = []
