@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,13 +16,14 @@ from harness.images import ImageSource, Progress, silent
 from harness.registry import DATASETS
 from harness.specs import Choice, canonical_json
 from harness.training.bank import Bank, build_bank
+from harness.training.features import FeatureBank
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
     """Images of both splits. Indices are positions in the bank, on the CPU; labels are on the device."""
 
-    bank: Bank
+    bank: Bank | FeatureBank
     train_index: Tensor  # int64 [N]
     test_index: Tensor
     train_labels: Tensor  # int64 [N], 0..C-1
@@ -44,12 +46,19 @@ class TrainingData:
         return self.test_gallery if name == "test" else None
 
 
-def open_data(choice: Choice, data_root: Path, cache: Path, device: torch.device, augmentation: str) -> TrainingData:
-    """The data of a choice, with its bank on the device when it fits there."""
-    source, bank = _opened(canonical_json([choice.name, dict(choice.options)]), data_root, cache)
+def open_data(
+    choice: Choice,
+    data_root: Path,
+    cache: Path,
+    device: torch.device,
+    augmentation: str,
+    features: Callable[[Bank], FeatureBank] | None = None,
+) -> TrainingData:
+    """The data of a choice, with its bank on the device when it fits there, or with what `features` makes of it."""
+    source, bank = _bank_of(choice, data_root, cache)
     train, test = bank.is_train.nonzero().squeeze(1), (~bank.is_train).nonzero().squeeze(1)
     return TrainingData(
-        bank=bank.on(device, augmentation),
+        bank=features(bank) if features else bank.on(device, augmentation),
         train_index=train,
         test_index=test,
         train_labels=bank.labels[train].to(device),
@@ -58,6 +67,15 @@ def open_data(choice: Choice, data_root: Path, cache: Path, device: torch.device
         split_digest=source.split_digest,
         test_gallery=None if bank.gallery is None else bank.gallery[test].to(device),
     )
+
+
+def open_bank(choice: Choice, data_root: Path, cache: Path) -> Bank:
+    """The image bank of a choice, on no device."""
+    return _bank_of(choice, data_root, cache)[1]
+
+
+def _bank_of(choice: Choice, data_root: Path, cache: Path) -> tuple[ImageSource, Bank]:
+    return _opened(canonical_json([choice.name, dict(choice.options)]), data_root, cache)
 
 
 @lru_cache(maxsize=4)
