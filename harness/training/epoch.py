@@ -47,14 +47,14 @@ def train_one_epoch(parts: Parts, history: History, context: Context) -> None:
         batches = epoch_batches(parts, epoch)
     set_mode(parts, epoch)
     log = StepLog(len(batches), parts.device)
-    views = parts.data.bank.batches((parts.data.train_index[some] for some in batches), "train", spec.seed, epoch)
-    for step, positions in enumerate(batches):
+    views = parts.data.bank.batches(parts.data.train_index[batches], "train", spec.seed, epoch)
+    labels = parts.data.train_labels[batches.to(parts.device)]  # of all batches: a copy waits for the device
+    for step in range(len(batches)):
         if context.should_stop():
             raise Interrupted
         with timed(history, "batch_seconds"):
             images = next(views)
-            labels = parts.data.train_labels[positions.to(parts.device)]
-        train_one_step(parts, images, labels, mining, history, log)
+        train_one_step(parts, images, labels[step], mining, history, log)
         check(parts, log, epoch)
         parts.teller.step("training", step + 1, len(batches))
     parts.schedule.step()

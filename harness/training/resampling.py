@@ -58,10 +58,17 @@ def _picked(
     images: Tensor, rows: NDArray[np.int64], boxes: NDArray[np.int64], size: int, flip: NDArray[np.bool_]
 ) -> Tensor:
     """The case without resampling: whole pixels are picked."""
-    across, down = (np.clip(boxes[:, axis, None] + np.arange(size), 0, images.shape[1] - 1) for axis in (0, 1))
+    side, channels = images.shape[1], images.shape[3]
+    if size == side and not boxes[:, :2].any() and not flip.any():
+        return images[to_device(rows, images.device)].permute(0, 3, 1, 2).float().div_(255)
+    across, down = (np.clip(boxes[:, axis, None] + np.arange(size), 0, side - 1) for axis in (0, 1))
     across = np.where(flip[:, None], across[:, ::-1], across)
-    x, y = to_device(np.stack([across, down]), images.device)
-    picked = images[to_device(rows, images.device)[:, None, None], y[:, :, None], x[:, None, :]]
+    if images.device.type == "cpu":  # where one index of each pixel is three times as quick as three
+        places = (rows[:, None, None] * side + down[:, :, None]) * side + across[:, None, :]
+        picked = torch.from_numpy(images.numpy().reshape(-1, channels).take(places, axis=0))
+    else:
+        x, y = to_device(np.stack([across, down]), images.device)
+        picked = images[to_device(rows, images.device)[:, None, None], y[:, :, None], x[:, None, :]]
     return picked.permute(0, 3, 1, 2).float().div_(255)
 
 
