@@ -6,6 +6,7 @@ case. Workers never open the database.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.dispatch.site import SIGNAL_GRAIN_S
+from harness.dispatch.slurm import own_job, requeue_own_job, seconds_left
 from harness.errors import Interrupted, StoreError
 from harness.provenance import provenance
 from harness.specs import RunResult
@@ -22,31 +25,52 @@ from harness.store.lease import Lease
 from harness.store.slots import slot_path
 from harness.store.spool import RunFolder
 
+WARNING = signal.SIGUSR2
+"""What submitit has SLURM send before a time limit; with `preempt_send_user_signal` also before a preemption."""
+
 
 @dataclass(frozen=True)
 class Worker:
-    """What a worker is told; small and picklable, because it travels to another process or machine."""
+    """What a worker is told; small and picklable, because it travels to another process or machine.
+
+    `slot` None: a job of SLURM, of which a machine may run as many as SLURM says, warned `warning_s` before its limit.
+    """
 
     results: Path
     data: Path
     run_ids: Sequence[str]
-    slot: int
+    slot: int | None
     threads: int = 1
     device: str = "cpu"
+    warning_s: float = 0.0
 
     def __call__(self) -> int:
-        """Hold a slot of this machine and work until nothing is left to take; gives the number of runs finished."""
+        """Work until nothing is left to take; gives the number of runs finished.
+
+        On this machine a slot is held meanwhile. In a job of SLURM that was warned of its end, the job is put back into
+        the queue, where it goes on.
+        """
+        if self.slot is None:
+            return self.work_in_job()
         slot = Lease.take(slot_path(self.results, self.slot))
         if slot is None:
             return 0  # another worker came first; this machine has as many as it should
         try:
-            return self.work()
+            return self.work(Stop())
         finally:
             slot.release()
 
-    def work(self) -> int:
-        """Walk the list until a whole walk finds nothing to take."""
-        stop = stop_on_signals()
+    def work_in_job(self) -> int:
+        """Work, and queue again when warned of the end of the job."""
+        stop = Stop()
+        finished = self.work(stop)
+        if stop.warned:
+            requeue_own_job()
+        return finished
+
+    def work(self, stop: Stop) -> int:
+        """Walk the list until a whole walk finds nothing to take, or until asked to stop."""
+        stop.on_signals()
         prepare_process(self.threads, self.device)
         finished = 0
         while not stop.is_set():
@@ -57,13 +81,32 @@ class Worker:
         return finished
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that is set when this process is asked to end: Ctrl-C, or SIGTERM from whoever started it."""
-    stop = threading.Event()
-    if threading.current_thread() is threading.main_thread():
+class Stop(threading.Event):
+    """Set when this process is asked to end: by Ctrl-C, by SIGTERM, or by SLURM's warning that the job will end."""
+
+    warned = False
+
+    def on_signals(self) -> None:
+        """Listen to signals, from now on and in place of whoever did before."""
+        if threading.current_thread() is not threading.main_thread():
+            return
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-    return stop
+            signal.signal(number, lambda *_: self.set())
+        if own_job():
+            signal.signal(WARNING, lambda *_: self.warn())
+            os.register_at_fork(after_in_child=lambda: signal.signal(WARNING, signal.SIG_IGN))
+
+    def warn(self) -> None:
+        """Remember that the job's end was announced."""
+        self.warned = True
+        self.set()
+
+    def cause(self, warning_s: float) -> str:
+        """Why, as attempts say it: a warning that comes so long before the time limit is about that limit."""
+        if not self.warned:
+            return "interrupted"
+        left = seconds_left()
+        return "time_out" if left is not None and left <= warning_s + SIGNAL_GRAIN_S else "preempted"
 
 
 def prepare_process(threads: int, device: str) -> None:
@@ -76,18 +119,18 @@ def prepare_process(threads: int, device: str) -> None:
         torch.backends.cudnn.deterministic = True
 
 
-def work_on(folder: RunFolder, worker: Worker, stop: threading.Event) -> bool:
+def work_on(folder: RunFolder, worker: Worker, stop: Stop) -> bool:
     """Take one run if it is free, train it and publish its result; False when there was nothing to take."""
     if stop.is_set():
         return False
-    lease = folder.take(device=worker.device, provenance=provenance())
+    lease = folder.take(device=worker.device, provenance=provenance() | own_job())
     if lease is None:
         return False
     with said_to(folder.log_path):
         try:
             result = train(folder, lease, worker, stop)
         except Interrupted:
-            folder.abandon(lease)
+            folder.abandon(lease, stop.cause(worker.warning_s))
             return False
         return publish(result, folder, lease)
 
@@ -110,7 +153,7 @@ def publish(result: RunResult, folder: RunFolder, lease: Lease) -> bool:
     return True
 
 
-def train(folder: RunFolder, lease: Lease, worker: Worker, stop: threading.Event) -> RunResult:
+def train(folder: RunFolder, lease: Lease, worker: Worker, stop: Stop) -> RunResult:
     """Execute the spec of a folder, with everything a person may want to know about how it was made."""
     from harness.training.assemble import Context
     from harness.training.execute import execute

@@ -44,7 +44,7 @@ def headline(study: str, now: Snapshot) -> str:
     failed = f", {now.failed} failed" if now.failed else ""
     return (
         f"{study}: {now.done} of {now.total} runs done{failed}, {len(now.running)} running, {now.pending} waiting; "
-        f"{clock(now.elapsed_s)} elapsed, about {clock(now.eta_s)} left"
+        f"{clock(now.elapsed_s)} elapsed, about {clock(now.eta_s)} left{'; ' if now.remark else ''}{now.remark}"
     )
 
 

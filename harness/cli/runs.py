@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -13,10 +14,12 @@ import typer
 
 from harness.cli.display import Display, message, summary_table
 from harness.cli.places import RESULTS_HELP, DataOption, DbOption, ResultsOption, places
-from harness.errors import StudyError
+from harness.errors import StudyError, did_you_mean
 
 if TYPE_CHECKING:
-    from harness.launch import Machine
+    from collections.abc import Callable
+
+    from harness.launch import Cluster, Machine
     from harness.study import Study
 
 ASK_FROM = 200
@@ -69,6 +72,13 @@ def run(
         ),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads of one run.")] = 1,
+    backend: Annotated[
+        str, typer.Option("--backend", help="Where workers run: local (this machine) or slurm.")
+    ] = "local",
+    site: Annotated[
+        Path | None, typer.Option("--site", metavar="FILE", help="For slurm: how your cluster is asked, see slurm/.")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="For slurm: submit the workers and return at once.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; start nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before many runs.")] = False,
     as_json: JsonOption = False,
@@ -82,6 +92,7 @@ def run(
     """
     place = places(context, results, db, data)
     loaded = load(study, profile, settings, only, place.data)
+    machine = where_to_run(backend, site, detach, workers, threads)
     if dry_run:
         show_plan(loaded, place.results, as_json)
         return
@@ -96,7 +107,8 @@ def run(
             results=place.results,
             db=place.db,
             data=place.data,
-            machine=this_machine(workers, threads),
+            machine=machine(),
+            detach=detach,
             prepare=display.prepare,
             watch=display.show,
         )
@@ -107,6 +119,26 @@ def run(
         raise typer.Exit(130)
     if outcome.failed:
         raise typer.Exit(1)
+
+
+def where_to_run(
+    backend: str, site: Path | None, detach: bool, workers: int | None, threads: int
+) -> Callable[[], Machine | Cluster]:
+    """What gives the workers; only asking it looks at the machine. Raises StudyError for options that contradict."""
+    if backend not in ("local", "slurm"):
+        raise StudyError(f"--backend {backend}{did_you_mean(backend, ('local', 'slurm'))}")
+    if backend == "local":
+        for option, given in (("--site", site), ("--detach", detach)):
+            if given:
+                raise StudyError(f"{option} belongs to `--backend slurm`")
+        return lambda: this_machine(workers, threads)
+    if site is None:
+        raise StudyError("--backend slurm needs --site FILE, which says how your cluster is asked; see slurm/README.md")
+    from harness.launch import Cluster
+    from harness.study.site import read_site
+
+    cluster = Cluster.of(read_site(site), workers)
+    return lambda: cluster
 
 
 def this_machine(workers: int | None, threads: int) -> Machine:
@@ -174,6 +206,11 @@ def tell_outcome(study: Study, outcome: Any, results: Path) -> None:
         )
     if outcome.interrupted:
         message("interrupted; what is finished is kept, and the same command goes on from there")
+    if outcome.jobs:
+        message(
+            f"{outcome.jobs} jobs of the cluster go on; the same command watches them, "
+            f"`harness cancel {study.name}` ends them"
+        )
 
 
 def check(
@@ -215,6 +252,24 @@ def status(
     typer.echo(summary_table(frame, counts))
 
 
+def cancel(
+    context: typer.Context,
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study by name or path.")],
+    results: ResultsOption = None,
+) -> None:
+    """End the workers of a study wherever they are; each keeps a checkpoint, from which `run` goes on.
+
+    Example: harness cancel fair_comparison
+    """
+    from harness.launch import Cancelled, cancel_jobs
+
+    place = places(context, results)
+    name = Path(study).stem
+    Cancelled(name, place.results).set()
+    jobs = cancel_jobs(name, place.results) if shutil.which("squeue") else 0
+    message(f"{name}: every launch of it was asked to end{f', and {jobs} jobs of the cluster' if jobs else ''}")
+
+
 def retry(
     context: typer.Context,
     study: Annotated[str, typer.Argument(metavar="STUDY", help="A study in the database.")],
@@ -239,18 +294,24 @@ def retry(
 def work(
     context: typer.Context,
     folder: Annotated[Path | None, typer.Argument(metavar="[RESULTS]", help=RESULTS_HELP)] = None,
-    slot: Annotated[int, typer.Option("--slot", min=0, help="Which of this machine's worker slots to hold.")] = 0,
+    slot: Annotated[
+        int | None,
+        typer.Option("--slot", min=0, help="Which of this machine's worker slots to hold (default: 0; none in a job)."),
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")] = "cpu",
     results: ResultsOption = None,
     data: DataOption = None,
 ) -> None:
     """One worker by hand: take free runs of a results folder until none is left."""
+    from harness.dispatch.slurm import own_job
     from harness.store.spool import run_folders
     from harness.worker import Worker
 
     place = places(context, folder or results, None, data)
     run_ids = [run.run_id for run in run_folders(place.results)]
+    if slot is None and not own_job():
+        slot = 0
     finished = Worker(place.results.absolute(), place.data.absolute(), run_ids, slot, threads, device)()
     message(f"{finished} runs finished")
 

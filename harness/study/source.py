@@ -59,8 +59,11 @@ class Node:
         return self.key or self.place
 
 
-def read_study(path: Path, mistakes: Mistakes) -> Node | None:
-    """The top level of a study file; None, with the mistakes recorded, where it cannot be understood."""
+def read_mapping(path: Path, mistakes: Mistakes, what: str, keys: str) -> Node | None:
+    """The top level of a file of keys; None, with the mistakes recorded, where it cannot be understood.
+
+    `what` such as "study" and `keys` such as "`name:` and `run:`" say what the file should have been.
+    """
     text = read_text(path, mistakes)
     if text is None:
         return None
@@ -69,10 +72,10 @@ def read_study(path: Path, mistakes: Mistakes) -> Node | None:
     if mistakes and root is None:
         return None
     if root is None or root.value is None:
-        mistakes.add(Place(origin), "the file is empty; a study has at least `schema: 1`, `name:` and `run:`")
+        mistakes.add(Place(origin), f"the file is empty; a {what} has at least {keys}")
         return None
     if not isinstance(root.value, dict):
-        mistakes.add(root.place, f"a study is a mapping of keys such as `name:` and `run:`, not {describe(root.value)}")
+        mistakes.add(root.place, f"a {what} is a mapping of keys such as {keys}, not {describe(root.value)}")
         return None
     return root
 

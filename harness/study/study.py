@@ -16,7 +16,7 @@ from harness.study.mistakes import Mistakes, Origin, Place
 from harness.study.pairs import check_pairs
 from harness.study.resolve import Draft, Resolver
 from harness.study.schema import Report, check_shape
-from harness.study.source import Node, read_study
+from harness.study.source import Node, read_mapping
 
 MAX_RUNS = 100_000
 FOLDER = Path("studies")
@@ -52,7 +52,7 @@ class Study:
         """
         path = find_study(study)
         mistakes = Mistakes(str(path))
-        root = read_study(path, mistakes)
+        root = read_mapping(path, mistakes, "study", "`schema: 1`, `name:` and `run:`")
         if root is None:
             raise StudyError(mistakes.text())
         check_shape(root, mistakes)

@@ -1,13 +1,12 @@
 """What one worker does with what it gets: too late, unwritable, asked to stop."""
 
 import json
-import threading
 
 import pytest
 
 from harness.specs import Measurement, RunResult
 from harness.store.spool import RunFolder
-from harness.worker import Worker, publish, work_on
+from harness.worker import Stop, Worker, publish, work_on
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def test_a_result_that_comes_too_late_is_dropped_and_the_worker_goes_on(folder, 
 
 
 def test_a_worker_that_is_asked_to_stop_takes_nothing(folder, tmp_path):
-    stop = threading.Event()
+    stop = Stop()
     stop.set()
     assert not work_on(folder, Worker(tmp_path, tmp_path, [folder.run_id], slot=0), stop)
     assert folder.state() == "pending"

@@ -1,7 +1,6 @@
 """What a run leaves behind besides its numbers: enough to compute them again, and new ones, without training."""
 
 import dataclasses
-import threading
 import zipfile
 
 import numpy as np
@@ -17,7 +16,7 @@ from harness.training.epoch import Look
 from harness.training.evidence import read_evidence, sampled, write_evidence
 from harness.training.execute import Context, execute
 from harness.training.measure import measure
-from harness.worker import Worker, work_on
+from harness.worker import Stop, Worker, work_on
 
 
 @pytest.fixture
@@ -176,7 +175,7 @@ def test_a_worker_leaves_evidence_beside_the_result(mini_spec, bank_cache, tmp_p
         "publish",
         lambda self, *given: there.append((self.path / "evidence.npz").exists()) or publish(self, *given),
     )
-    assert work_on(folder, Worker(tmp_path, tmp_path, [spec.run_id], slot=0), threading.Event())
+    assert work_on(folder, Worker(tmp_path, tmp_path, [spec.run_id], slot=0), Stop())
     assert there == [True]  # before the result
     assert read_evidence(folder.path / "evidence.npz").run_id == spec.run_id
     assert folder.read_result().state == "done"
