@@ -35,6 +35,7 @@ def execute(spec: RunSpec, context: Context) -> RunResult:
 def train(spec: RunSpec, context: Context) -> RunResult:
     """The run itself: go on from the last checkpoint, epoch by epoch, to the result."""
     begin = time.perf_counter()
+    forget_peak_memory(torch.device(context.device))
     parts = assemble(spec, context)
     history = checkpoint.load(context.checkpoint, parts)
     history.spend("setup_seconds", time.perf_counter() - begin)
@@ -91,8 +92,15 @@ def result(parts: Parts, history: History) -> RunResult:
     )
 
 
+def forget_peak_memory(device: torch.device) -> None:
+    """Begin anew to watch the memory of a device, and return what earlier runs of this process have left unused."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory(device: torch.device) -> dict[str, float]:
-    """Peak memory of this process on the device, where the device can tell."""
+    """Peak memory of the run on the device, where the device can tell."""
     if device.type != "cuda":
         return {}
     return {"peak_device_memory_mb": torch.cuda.max_memory_allocated(device) / 2**20}
