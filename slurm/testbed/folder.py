@@ -37,7 +37,7 @@ class Settings:
     gpus: int = 0
     memory_mb: int = 64000
     max_array_size: int = 50  # indices of an array are below it
-    grace: int = 5  # from the warning of a preempted job to its end
+    grace: int = 10  # from the warning of a preempted job to its end
     requeue_wait: int = 5  # before a requeued job may start again
     node_timeout: int = 10  # until a silent node counts as failed
 

@@ -1,6 +1,7 @@
 """The test cluster does what tests of SLURM need: arrays, requeues, preemption, signals, and nodes that fail."""
 
 import re
+import shlex
 import shutil
 import tempfile
 import time
@@ -54,16 +55,18 @@ def test_a_job_of_high_preempts_jobs_of_main_which_are_warned_and_requeued(slurm
         {NEVER_RESTARTED} && {WAIT}"""
     whole_node = "--cpus-per-task=4"
     asked = slurm.sbatch(tmp_path, script, "--job-name=asked", whole_node, "--signal=B:USR2@1")
-    plain = slurm.sbatch(tmp_path, script, "--job-name=plain", whole_node)
+    plain = slurm.sbatch(tmp_path, f"srun bash -c {shlex.quote(script)}", "--job-name=plain", whole_node)
     wait_for(lambda: lines(tmp_path / "asked") == lines(tmp_path / "plain") == ["start"])
     time.sleep(0.5)  # for the traps
     slurm.sbatch(tmp_path, "cat asked plain > before", "--partition=high", "--ntasks=2", whole_node)
+    wait_for(lambda: len(lines(tmp_path / "asked")) == len(lines(tmp_path / "plain")) == 2, seconds=8)
+    assert lines(tmp_path / "asked")[1] == "USR2", "a job with --signal is warned by it"
+    assert lines(tmp_path / "plain")[1] == "TERM", "the steps of any other job are warned by SIGTERM"
+    assert not lines(tmp_path / "before"), "there is time after the warning"
     wait_for(lambda: lines(tmp_path / "before"), seconds=30)
     assert lines(tmp_path / "before").count("start") == 2, "the job of high ran before either was started again"
     assert "Restarts=1 " in slurm.call("scontrol", "show", "job", asked)
     assert "Restarts=1 " in slurm.call("scontrol", "show", "job", plain)
-    assert lines(tmp_path / "asked")[:2] == ["start", "USR2"], "a job with --signal is warned by it"
-    assert lines(tmp_path / "plain")[:2] == ["start", "TERM"], "any other job is warned by SIGTERM"
 
 
 def test_a_signal_to_the_batch_script_reaches_it_and_spares_its_children(slurm, tmp_path):
