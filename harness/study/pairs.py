@@ -70,9 +70,61 @@ def _check_batch_size(draft: Draft, tell: Tell) -> None:
     tell(message, *draft.places("sampler.samples_per_class", "training.batch_size", "sampler.name"))
 
 
+def _check_views(draft: Draft, tell: Tell) -> None:
+    options, augmentation = draft.spec.backbone.options, draft.spec.training.augmentation
+    views = options.get("views", 1)
+    if views > 1 and not _is_frozen(draft):
+        message = (
+            f"{views} views are kept of the features of a frozen backbone (`trainable: head`); one that is trained "
+            "sees a new view of each image in every epoch, and has no use for `views`"
+        )
+        tell(message, *draft.places("backbone.views", "backbone.trainable", "backbone.name"))
+    elif views > 1 and augmentation == "none":
+        message = (
+            f"with `augmentation: none` all {views} views of an image are the same; right would be `views: 1` or an "
+            "augmentation"
+        )
+        tell(message, *draft.places("backbone.views", "training.augmentation", "backbone.name"))
+
+
+def _check_frozen_weights(draft: Draft, tell: Tell) -> None:
+    name, weights = draft.spec.backbone.name, draft.spec.backbone.options.get("weights")
+    if not _is_frozen(draft) or weights not in (None, "none"):
+        return
+    lack = "has no option `weights`" if weights is None else "has `weights: none` here"
+    message = (
+        "a frozen backbone (`trainable: head`) gives what its ready weights have learned, but backbone "
+        f"{name!r} {lack}, so that its features would be those of random weights; right would be ready weights or "
+        "`trainable: all`"
+    )
+    tell(message, *draft.places("backbone.trainable", "backbone.weights", "backbone.name"))
+
+
+def _check_frozen_rates(draft: Draft, tell: Tell) -> None:
+    if not _is_frozen(draft):
+        return
+    optimizer = draft.spec.optimizer
+    if optimizer.warmup_epochs:
+        message = (
+            "the first `warmup_epochs` train everything but the backbone, which a frozen one (`trainable: head`) does "
+            "in all epochs; right would be `warmup_epochs: 0`"
+        )
+        tell(message, *draft.places("optimizer.warmup_epochs", "backbone.trainable"))
+    if optimizer.backbone_lr_multiplier != 1:
+        message = "a frozen backbone (`trainable: head`) does not learn, so it has no learning rate to multiply"
+        tell(message, *draft.places("optimizer.backbone_lr_multiplier", "backbone.trainable"))
+
+
+def _is_frozen(draft: Draft) -> bool:
+    return bool(draft.spec.backbone.options.get("trainable") == "head")
+
+
 _CHECKS = (
     (_check_miner, ("objective", "miner")),
     (_check_regularizer, ("objective", "regularizer")),
     (_check_batch_size, ("sampler", "training")),
+    (_check_views, ("backbone", "training")),
+    (_check_frozen_weights, ("backbone",)),
+    (_check_frozen_rates, ("backbone", "optimizer")),
 )
 """Each check with the sections that it looks at: nothing can be said about one that is broken."""

@@ -16,8 +16,8 @@ from harness.registry import BACKBONES, METRICS, MINERS, OBJECTIVES, REGULARIZER
 from harness.seeding import seed_for
 from harness.specs import SPLITS, Choice, RunSpec
 from harness.training.average import MovingAverage
-from harness.training.compiled import compiled
 from harness.training.bank import Bank
+from harness.training.compiled import compiled
 from harness.training.data import TrainingData, open_data
 from harness.training.feature_pass import is_frozen, recipe_of
 from harness.training.features import FeatureBank, feature_bank

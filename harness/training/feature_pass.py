@@ -1,10 +1,11 @@
-"""The pass of a frozen backbone over images: in fixed batches, so that features have the same bits whenever computed."""
+"""The pass of a frozen backbone over images, in fixed batches: features have the same bits whenever computed."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -131,7 +132,13 @@ class FeaturePass:
         assert self.backbone is not None  # built here, not by several threads at once
         pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
         try:
-            yield from pool.map(lambda chunk: self._features(cut(chunk)), chunks)
+            waiting: deque[Future[NDArray[np.float32]]] = deque()
+            for chunk in chunks:
+                waiting.append(pool.submit(lambda chunk: self._features(cut(chunk)), chunk))
+                if len(waiting) > 2 * threads:  # no further ahead: results would pile up, and nobody could stop
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)  # threads that are yet to come look at what was set last

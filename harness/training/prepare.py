@@ -49,7 +49,7 @@ def _different(keyed: Iterable[tuple[str, RunSpec]]) -> list[RunSpec]:
     return list(dict(keyed).values())
 
 
-# In a process of its own, because one that has used a GPU keeps some of its memory as long as it lives -----------------
+# In a process of its own, because one that has used a GPU keeps some of its memory as long as it lives ------------
 
 
 def _prepare_on_gpu(specs: Sequence[RunSpec], data_root: Path, cache: Path, gpu: int, progress: Progress) -> None:
