@@ -124,12 +124,12 @@ def _opened(source: ImageSource, folder: Path) -> Bank:
 
 
 @contextmanager
-def told_plainly(cache: Path) -> Iterator[None]:
+def told_plainly(cache: Path, what: str = "the image bank") -> Iterator[None]:
     """What the operating system refuses becomes one sentence that names the folder."""
     try:
         yield
     except OSError as error:
-        raise StoreError(f"the image bank cannot be kept in {cache}: {error.strerror or error}") from error
+        raise StoreError(f"{what} cannot be kept in {cache}: {error.strerror or error}") from error
 
 
 def describe(bank: Bank) -> dict[str, Any]:

@@ -94,9 +94,13 @@ def _begun(draft: Path, shape: tuple[int, int], size: int) -> Arrays:
         return found
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    features = allocated(draft / "features.npy", shape, np.dtype(np.float32), "the features")
-    # The ledger comes last: whoever finds it finds the features.
-    return features, allocated(draft / "ledger.npy", (-(-shape[0] // size),), LINE, "the features")
+    try:
+        features = allocated(draft / "features.npy", shape, np.dtype(np.float32), "the features")
+        # The ledger comes last: whoever finds it finds the features.
+        return features, allocated(draft / "ledger.npy", (-(-shape[0] // size),), LINE, "the features")
+    except (StoreError, OSError):
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
 
 
 def _mapped(folder: Path, mode: Any, number: int, size: int) -> Arrays | None:

@@ -88,7 +88,7 @@ def feature_bank(
     """
     passing = FeaturePass(bank, recipe, data_root, device)
     kept = []
-    with told_plainly(cache):
+    with told_plainly(cache, "the bank of features"):
         for view in passing.views():
             which = f"view {view.number + 1} of {recipe.views}" if view.kind == "train" else "test view"
             what = f"computing features of {recipe.backbone.name}, {which}"

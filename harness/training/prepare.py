@@ -26,7 +26,7 @@ def prepare(specs: Sequence[RunSpec], data_root: Path, cache: Path, gpu: int | N
         prepare_bank(spec.dataset, data_root, cache, progress)
     frozen = _different((f"{spec.dataset}{recipe_of(spec)}", spec) for spec in specs if is_frozen(spec))
     if frozen and gpu is not None:
-        _prepare_on_gpu(frozen, data_root, cache, gpu, progress)
+        prepare_elsewhere(frozen, data_root, cache, "cuda", gpu, progress)
     elif frozen:
         prepare_features(frozen, data_root, cache, "cpu", progress)
 
@@ -52,10 +52,13 @@ def _different(keyed: Iterable[tuple[str, RunSpec]]) -> list[RunSpec]:
 # In a process of its own, because one that has used a GPU keeps some of its memory as long as it lives ------------
 
 
-def _prepare_on_gpu(specs: Sequence[RunSpec], data_root: Path, cache: Path, gpu: int, progress: Progress) -> None:
+def prepare_elsewhere(
+    specs: Sequence[RunSpec], data_root: Path, cache: Path, device: str, gpu: int, progress: Progress
+) -> None:
+    """`prepare_features` in another process, which sees one GPU. Raises what is raised there."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, specs, data_root, cache, gpu), daemon=True)
+    process = context.Process(target=_work, args=(theirs, specs, data_root, cache, device, gpu), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -78,10 +81,10 @@ def _next(ours: Connection) -> tuple[int, int, str] | None:
     return found
 
 
-def _work(theirs: Connection, specs: Sequence[RunSpec], data_root: Path, cache: Path, gpu: int) -> None:
+def _work(theirs: Connection, specs: Sequence[RunSpec], data_root: Path, cache: Path, device: str, gpu: int) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
     try:
-        prepare_features(specs, data_root, cache, "cuda", lambda *news: theirs.send(news))
+        prepare_features(specs, data_root, cache, device, lambda *news: theirs.send(news))
         theirs.send(None)
     except Exception as error:
         theirs.send(error)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torchvision.models import squeezenet1_0
 
-from harness.errors import Interrupted, StoreError
+from harness.errors import DataError, Interrupted, StoreError
 from harness.registry import BACKBONES
 from harness.specs import RunSpec, Training
 from harness.training import feature_pass, prepare
@@ -84,6 +84,15 @@ def frozen_spec(mini_spec):
     return make
 
 
+@pytest.fixture
+def squeezenet_spec(frozen_spec, tmp_path):
+    """The spec of a run on features of SqueezeNet with weights of a file, which another process can build, too."""
+    torch.manual_seed(0)
+    np.savez(tmp_path / "w.npz", **{name: value.numpy() for name, value in squeezenet1_0().state_dict().items()})
+    spec = frozen_spec(backbone="squeezenet", weights="w.npz", augmentation="none")
+    return dataclasses.replace(spec, backbone=BACKBONES.completed(spec.backbone, tmp_path))
+
+
 def bank_of(spec, context, progress=lambda *news: None) -> FeatureBank:
     bank = open_bank(spec.dataset, context.data_root, context.cache)
     return feature_bank(bank, recipe_of(spec), context.data_root, context.cache, CPU, progress)
@@ -141,12 +150,8 @@ def test_without_augmentation_training_sees_the_test_view_and_there_is_one_pass(
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_number_of_threads_does_not_move_a_bit(frozen_spec, context, tmp_path, threads):
-    torch.manual_seed(0)
-    np.savez(tmp_path / "w.npz", **{name: value.numpy() for name, value in squeezenet1_0().state_dict().items()})
-    spec = frozen_spec(backbone="squeezenet", weights="w.npz", augmentation="none")
-    spec = dataclasses.replace(spec, backbone=BACKBONES.completed(spec.backbone, tmp_path))
-    before = torch.get_num_threads()
+def test_the_number_of_threads_does_not_move_a_bit(squeezenet_spec, context, tmp_path, threads):
+    spec, before = squeezenet_spec, torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         bank = bank_of(spec, context)
@@ -429,6 +434,21 @@ def test_what_the_runs_share_is_prepared_once_with_progress(frozen_spec, mini_sp
 
 def test_no_backbone_is_built_for_runs_that_train_it(mini_spec, cache, tmp_path):
     prepare.prepare([mini_spec()], tmp_path, cache, None, lambda *news: None)
+    assert kept(cache) == []
+
+
+def test_another_process_prepares_what_the_run_then_finds(squeezenet_spec, context, cache, tmp_path, monkeypatch):
+    told = []
+    prepare.prepare_elsewhere([squeezenet_spec], tmp_path, cache, "cpu", 0, lambda *news: told.append(news))
+    assert told[-1] == (IMAGES, IMAGES, "computing features of squeezenet, test view")
+    monkeypatch.setattr(FeaturePass, "run", lambda *_: 1 / 0)
+    assert bank_of(squeezenet_spec, context).features == 512
+
+
+def test_what_stops_another_process_is_told_here(squeezenet_spec, cache, tmp_path):
+    (tmp_path / "w.npz").unlink()
+    with pytest.raises(DataError, match=r"w\.npz"):
+        prepare.prepare_elsewhere([squeezenet_spec], tmp_path, cache, "cpu", 0, lambda *news: None)
     assert kept(cache) == []
 
 
