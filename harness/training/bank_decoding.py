@@ -7,8 +7,6 @@ next one decodes only what is missing.
 
 from __future__ import annotations
 
-import errno
-import os
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from PIL import Image
 from harness.errors import DataError
 from harness.images import ImageSource, Progress
 from harness.provenance import usable_cores
+from harness.training.drafts import allocated
 
 LINE = np.dtype([("width", "<i8"), ("height", "<i8"), ("checksum", "<u4")])
 """What is noted of an image: its original size (width 0: not decoded yet) and the checksum of its pixels."""
@@ -56,9 +55,10 @@ def opened_draft(folder: Path, shape: tuple[int, ...]) -> Draft | None:
 
 
 def new_draft(folder: Path, shape: tuple[int, ...]) -> Draft:
-    """An empty one, with all its room on the disk taken now."""
-    images = _allocated(folder / "images.npy", shape, np.dtype(np.uint8))
-    return Draft(images, _allocated(folder / "ledger.npy", shape[:1], LINE))  # last: whoever finds it finds the images
+    """An empty one, with all its room on the disk taken now. Raises StoreError or OSError where there is too little."""
+    images = allocated(folder / "images.npy", shape, np.dtype(np.uint8), "the images")
+    # The ledger comes last: whoever finds it finds the images.
+    return Draft(images, allocated(folder / "ledger.npy", shape[:1], LINE, "the images"))
 
 
 def decode_missing(source: ImageSource, draft: Draft, progress: Progress) -> dict[int, str]:
@@ -110,16 +110,3 @@ def checksum(pixels: NDArray[np.uint8]) -> int:
 
 def _blocks(number: int) -> Iterator[range]:
     return (range(start, min(start + BLOCK, number)) for start in range(0, number, BLOCK))
-
-
-def _allocated(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A mapped .npy file whose space is taken now: a disk that fills up later would kill the process by a signal."""
-    array = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
-    if hasattr(os, "posix_fallocate"):
-        with file.open("r+b") as opened:
-            try:
-                os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
-            except OSError as error:  # a file system that cannot promise room
-                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                    raise
-    return array

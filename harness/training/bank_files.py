@@ -6,15 +6,9 @@ checksum) and `about.json`. Its draft lies beside it and outlives a builder that
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +18,9 @@ from numpy.typing import NDArray
 from harness.errors import DataError, StoreError
 from harness.images import ImageSource, Progress
 from harness.training.bank_decoding import LINE, Draft, checksum, decode_missing, new_draft, opened_draft
+from harness.training.drafts import allocated, drafted, publish
+
+WAITING = "waiting for another process that decodes the images"
 
 ROW = np.dtype([("row", "<i8"), *((name, LINE[name]) for name in LINE.names or ())])
 """A line of a bank's table: which image of the source it is, and what the ledger of the draft says of it."""
@@ -38,19 +35,21 @@ def make_bank(source: ImageSource, folder: Path, progress: Progress) -> None:
     Returns at once when another process has done it meanwhile. Raises DataError when an image cannot be decoded (unless
     the source says to skip such), StoreError or OSError when the disk is full or refuses; then no draft is left.
     """
-    with _draft_alone(folder, progress) as place:
+    with drafted(folder, WAITING, progress) as place:
         if is_whole(folder, source):
             return
-        if folder.exists():
+        damaged = folder.exists()
+        if damaged:
             progress(0, len(source), "the image bank is damaged; decoding again")
         try:
             draft = _begun(place, source)
             bad = decode_missing(source, draft, progress)
             _finish(source, draft, bad, place)
+            publish(place, folder, instead=damaged)
         except (DataError, StoreError, OSError):
             shutil.rmtree(place, ignore_errors=True)
             raise
-        _publish(place, folder)
+        (folder / "ledger.npy").unlink(missing_ok=True)
 
 
 def is_whole(folder: Path, source: ImageSource) -> bool:
@@ -83,31 +82,12 @@ def refusal(reason: str, number: int) -> str:
 # Building -------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _draft_alone(folder: Path, progress: Progress) -> Iterator[Path]:
-    """Where the draft is; one builder of a bank at a time. The lock of a builder that dies is freed by the system."""
-    with folder.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress(0, 1, "waiting for another process that decodes the images")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks: each builds a draft of its own, and the rename decides
-            with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as own:
-                yield Path(own) / "draft"
-            return
-        for leftover in folder.parent.glob(f".{folder.name}-*"):  # of such a one that was killed
-            shutil.rmtree(leftover, ignore_errors=True)
-        yield folder.parent / f".{folder.name}.draft"
-
-
 def _begun(place: Path, source: ImageSource) -> Draft:
     shape = (len(source), source.side, source.side, source.channels)
     draft = opened_draft(place, shape)
     (place / "kept.npy").unlink(missing_ok=True)
     if draft is None:
         shutil.rmtree(place, ignore_errors=True)
-        _check_room(place.parent, int(np.prod(shape)))
         place.mkdir()
         draft = new_draft(place, shape)
     return draft
@@ -127,49 +107,21 @@ def _finish(source: ImageSource, draft: Draft, bad: dict[int, str], place: Path)
     skipped = {source.names[i]: reason for i, reason in sorted(bad.items())}
     about = {"listed": len(source), "skipped": skipped, "table": _digest(table)}
     (place / "about.json").write_text(json.dumps(about))
-    _flush(_compacted(draft.images, rows, place / "images.npy"), place)
+    images = _compacted(draft.images, rows, place / "images.npy")
+    if isinstance(images, np.memmap):
+        images.flush()
 
 
 def _compacted(images: NDArray[np.uint8], rows: NDArray[np.int64], file: Path) -> NDArray[np.uint8]:
     """Only the kept rows, in the same file."""
     if len(rows) == len(images):
         return images
-    _check_room(file.parent, int(images[0].nbytes) * len(rows))
     kept = file.with_name("kept.npy")
-    smaller = np.lib.format.open_memmap(kept, mode="w+", dtype=np.uint8, shape=(len(rows), *images.shape[1:]))
+    smaller = allocated(kept, (len(rows), *images.shape[1:]), images.dtype, "the images")
     for new, old in enumerate(rows):
         smaller[new] = images[old]
-    os.replace(kept, file)
+    kept.replace(file)
     return smaller
-
-
-def _flush(images: NDArray[np.uint8], place: Path) -> None:
-    if isinstance(images, np.memmap):
-        images.flush()
-    for file in (*place.iterdir(), place):
-        handle = os.open(file, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
-
-
-def _publish(place: Path, folder: Path) -> None:
-    if folder.exists():  # we were called because it is damaged; whoever has it open keeps it
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as aside:
-            os.rename(folder, Path(aside) / "bank")
-    try:
-        os.rename(place, folder)
-        (folder / "ledger.npy").unlink()
-    except OSError as error:
-        # Somebody else published the same bank first; it has the same content, and ours is dropped.
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-
-
-def _check_room(cache: Path, needed: int) -> None:
-    free = shutil.disk_usage(cache).free
-    if free < needed * 1.02 + 2**20:
-        needs, has = (f"{size / 2**20:,.0f} MiB" for size in (needed, free))
-        raise StoreError(f"the image bank needs {needs} in {cache}, but only {has} are free there")
 
 
 def _digest(table: NDArray[Any]) -> str:

@@ -17,7 +17,7 @@ from PIL import Image
 from harness.datasets.glyphs import Glyphs
 from harness.errors import DataError, StoreError
 from harness.images import decode_image
-from harness.training import bank_files
+from harness.training import bank_files, drafts
 from harness.training.bank import build_bank
 from harness.training.bank_decoding import squared
 
@@ -159,7 +159,7 @@ def test_odd_metadata_costs_neither_the_image_nor_a_warning(array_source, tmp_pa
 def test_a_full_disk_is_told_before_anything_is_written(array_source, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 1000))
-    with pytest.raises(StoreError, match=r"the image bank needs 0 MiB in .*, but only 0 MiB are free there"):
+    with pytest.raises(StoreError, match=r"the images need 0 MiB in .*, but only 0 MiB are free there"):
         build_bank(array_source(), tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(os, "posix_fallocate", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
@@ -252,9 +252,8 @@ def test_a_killed_build_goes_on_where_it_was_and_holds_no_lock(array_source, tmp
     bank = build_bank(counting(source, second), tmp_path, lambda *news: told.append(news[2]))
     assert set(told) == {"decoding images"}  # it waits for nobody
     assert len(first) >= 256
-    # Of the block that the kill hit, a few may have been decoded but not yet noted.
-    assert set(range(256)).isdisjoint(second)
-    assert set(first) | set(second) == set(range(800))
+    assert set(range(256)).isdisjoint(second)  # of the block that the kill hit, some may be decoded twice
+    assert 300 in second
     assert (bank.images.numpy() == np.stack([source.read(i) for i in range(800)])).all()
 
 
@@ -262,7 +261,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_nothing(array_source, tmp_path, m
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bank_files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match=r"^the image bank cannot be kept in .*: No space left on device$"):
         build_bank(array_source(), tmp_path)
     assert not [entry for entry in tmp_path.iterdir() if not entry.name.endswith(".lock")]
@@ -277,7 +276,7 @@ def build_glyphs(cache: Path, barrier, told) -> None:
 @pytest.mark.parametrize("locks", [True, False])
 def test_processes_that_start_together_end_with_one_whole_bank(tmp_path, monkeypatch, locks):
     if not locks:
-        monkeypatch.setattr(bank_files.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(95, "no locks here")))
+        monkeypatch.setattr(drafts.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(95, "no locks here")))
     context = multiprocessing.get_context("fork")
     told, barrier = context.Queue(), context.Barrier(3)
     workers = [context.Process(target=build_glyphs, args=(tmp_path, barrier, told)) for _ in range(3)]
