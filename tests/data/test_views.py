@@ -11,7 +11,7 @@ from torchvision.transforms import functional as TF
 
 from harness.training.bank_decoding import squared
 from harness.training.pixels import apply_view, jitter_colors
-from harness.training.resampling import sample_boxes, sample_by_products, sample_one_by_one
+from harness.training.resampling import sample_boxes
 from harness.training.views import MAX_SHIFT, ORDERS, Plan, center_boxes, plan_view, uniforms
 
 MANY = np.arange(4000)
@@ -196,49 +196,6 @@ def test_a_bank_that_keeps_a_photos_pixels_gives_torchvisions_crops(name, height
         assert difference(view[None], TF.hflip(expected) if flip else expected) < 2
 
 
-def test_a_crop_is_not_snapped_to_whole_pixels_of_the_bank():
-    ramp = torch.arange(0, 256, 4, dtype=torch.uint8).view(1, 1, 64, 1).expand(1, 64, 64, 1)
-    for start in (10.0, 10.25, 10.5, 10.75):
-        view = sample_boxes(ramp, np.array([[start, 8, 16, 16]]) / 64, 32)
-        expected = 4 * (start - 0.5 + (np.arange(32) + 0.5) / 2)  # the middle of pixel x shows 4 (x - 0.5)
-        assert np.abs(view[0, 0].numpy() * 255 - expected).max() <= 1.01
-
-
-@pytest.mark.parametrize(("side", "size"), [(256, 224), (64, 96), (100, 30)])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_both_forms_of_resampling_agree_to_one_255th(side, size, channels):
-    images = torch.from_numpy(np.stack([noisy(side, seed)[:, :, :channels] for seed in range(8)]))
-    plan = plans("base", (500, 375), 256, size, np.arange(8))
-    one_by_one = sample_one_by_one(images, np.arange(8), plan.boxes * side, size, plan.flip)
-    products = sample_by_products(images, plan.boxes * side, size, plan.flip)
-    gap = (one_by_one - products).abs() * 255
-    assert gap.max() < 1.01
-    assert gap.mean() < 0.3
-
-
-def test_with_the_ten_bits_of_tf32_the_forms_agree_to_two(monkeypatch):
-    def rounded(x: torch.Tensor) -> torch.Tensor:
-        mantissa, exponent = torch.frexp(x)
-        return torch.ldexp((mantissa * 2**11).round() / 2**11, exponent)
-
-    exact = torch.bmm
-    monkeypatch.setattr(torch, "bmm", lambda a, b: exact(rounded(a), rounded(b)))
-    images = torch.from_numpy(np.stack([noisy(256, seed) for seed in range(8)]))
-    plan = plans("base", (500, 375), 256, 224, np.arange(8))
-    one_by_one = sample_one_by_one(images, np.arange(8), plan.boxes * 256, 224, plan.flip)
-    gap = (one_by_one - sample_by_products(images, plan.boxes * 256, 224, plan.flip)).abs() * 255
-    assert gap.max() < 2.01
-    assert gap.mean() < 0.4
-
-
-def test_beyond_the_edge_of_a_resampled_image_its_edge_goes_on():
-    image = torch.from_numpy(photo(20, 20).copy())[None]
-    view = sample_boxes(image, np.array([[-4.5, -4.5, 20, 20]]) / 20, 40)[0]
-    assert torch.equal(view[:, :8, :8], view[:, :1, :1].expand(-1, 8, 8))
-    assert torch.equal(view[:, :1, :1], image[0, 0, 0].view(3, 1, 1) / 255)
-    assert view.std() > 0.01
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("augmentation", ["base", "adv", "red", "shift", "none"])
 def test_a_gpus_views_are_those_of_the_cpu(augmentation):
@@ -251,15 +208,6 @@ def test_a_gpus_views_are_those_of_the_cpu(augmentation):
     assert gap.mean() < 0.6
     if plan.jitter is None:  # a hue may jump where two channels are equal but for one 255th
         assert gap.max() < 2.01
-
-
-def test_whole_pixels_are_picked_as_they_are_and_the_edge_goes_on():
-    image = torch.arange(25, dtype=torch.uint8).view(1, 5, 5, 1)
-    view = sample_boxes(image, np.array([[2, -1, 5, 5]]) / 5, 5)
-    rows, columns = [0, 0, 1, 2, 3], [2, 3, 4, 4, 4]
-    assert torch.equal(view[0, 0] * 255, image[0, rows][:, columns, 0].float())
-    flipped = sample_boxes(image, np.array([[2, -1, 5, 5]]) / 5, 5, np.array([True]))
-    assert torch.equal(flipped, view.flip(3))
 
 
 def test_a_shift_is_a_translation_of_the_image():
