@@ -57,6 +57,7 @@ class Display:
         self.told: set[str] = set()
         self.last_line = 0.0
         self.last_step = -1
+        self.begun = ("", 0.0, 0)  # a step before training: what it is, since when, how much of it was done then
 
     def __enter__(self) -> Display:
         if sys.stderr.isatty():
@@ -75,13 +76,22 @@ class Display:
 
     def prepare(self, done: int, total: int, what: str) -> None:
         """Progress of a long step before training, such as decoding images."""
+        line = f"{what}: {done} of {total}{self.pace(done, what)}"
         if self.live:
             from rich.text import Text
 
-            self.live.update(Text(f"{what}: {done} of {total}"))
+            self.live.update(Text(line))
         elif 10 * done // max(total, 1) != self.last_step:
             self.last_step = 10 * done // max(total, 1)
-            message(f"{what}: {done} of {total}")
+            message(line)
+
+    def pace(self, done: int, what: str) -> str:
+        """How many a second, once there is something to judge by."""
+        now = time.monotonic()
+        if what != self.begun[0]:
+            self.begun = what, now, done
+        _, since, before = self.begun
+        return f", {(done - before) / (now - since):,.0f} a second" if now - since > 1 and done > before else ""
 
     def show(self, now: Snapshot) -> None:
         """How the study stands."""
