@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.dispatch.site import SIGNAL_GRAIN_S
 from harness.dispatch.slurm import own_job, requeue_own_job, seconds_left
@@ -24,6 +24,9 @@ from harness.store.files import utc_now
 from harness.store.lease import Lease
 from harness.store.slots import slot_path
 from harness.store.spool import RunFolder
+
+if TYPE_CHECKING:
+    from harness.training.assemble import Context
 
 WARNING = signal.SIGUSR2
 """What submitit has SLURM send before a time limit; with `preempt_send_user_signal` also before a preemption."""
@@ -79,6 +82,20 @@ class Worker:
             if not taken:
                 break
         return finished
+
+    def context(self, folder: RunFolder, lease: Lease, stop: Stop) -> Context:
+        """Where a run of this worker happens."""
+        from harness.training.assemble import Context
+
+        return Context(
+            data_root=self.data,
+            cache=self.results / "cache",
+            device=self.device,
+            checkpoint=folder.checkpoint_path,
+            evidence=folder.path / "evidence.npz",
+            should_stop=lambda: stop.is_set() or lease.lost,
+            on_progress=folder.write_progress,
+        )
 
 
 class Stop(threading.Event):
@@ -155,21 +172,11 @@ def publish(result: RunResult, folder: RunFolder, lease: Lease) -> bool:
 
 def train(folder: RunFolder, lease: Lease, worker: Worker, stop: Stop) -> RunResult:
     """Execute the spec of a folder, with everything a person may want to know about how it was made."""
-    from harness.training.assemble import Context
     from harness.training.execute import execute
 
     spec = folder.read_spec()
     print(f"{utc_now()} begin {spec.run_id}: {spec.objective.name}, seed {spec.seed}, on {lease.owner.host}")
-    context = Context(
-        data_root=worker.data,
-        cache=worker.results / "cache",
-        device=worker.device,
-        checkpoint=folder.checkpoint_path,
-        evidence=folder.path / "evidence.npz",
-        should_stop=lambda: stop.is_set() or lease.lost,
-        on_progress=folder.write_progress,
-    )
-    result = execute(spec, context)
+    result = execute(spec, worker.context(folder, lease, stop))
     print(f"{utc_now()} end {spec.run_id}: {result.state}", result.traceback or "")
     made: dict[str, Any] = provenance() | {"threads": worker.threads} | result.provenance
     return replace(result, provenance=made)

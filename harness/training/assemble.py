@@ -21,9 +21,10 @@ from harness.training.compiled import compiled
 from harness.training.data import TrainingData, open_data
 from harness.training.feature_pass import is_frozen, recipe_of
 from harness.training.features import FeatureBank, feature_bank
+from harness.training.history import History
 from harness.training.network import EmbeddingNetwork, FeaturesThrough
 from harness.training.optimizer import make_optimizer, trainable
-from harness.training.teller import Teller
+from harness.training.teller import EVERY_S, Teller
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Context:
     evidence: Path | None = None  # where to leave what new statistics can be computed from
     should_stop: Callable[[], bool] = lambda: False
     on_progress: Callable[[dict[str, Any]], None] = lambda progress: None
+    tell_every_s: float = EVERY_S  # steps are told at most so often
+    at_end: Callable[[Parts, History], None] = lambda parts, history: None  # told of a run that has come to its end
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ class Parts:
 
 def assemble(spec: RunSpec, context: Context) -> Parts:
     """Build every part of a run; initial weights depend on the seed and the part alone."""
-    device, teller = torch.device(context.device), Teller(spec.training.epochs, context.on_progress)
+    device = torch.device(context.device)
+    teller = Teller(spec.training.epochs, context.on_progress, context.tell_every_s)
     data = _open(spec, context, device, teller)
     if len(data.train_index) < spec.training.batch_size:
         raise DataError(

@@ -39,6 +39,7 @@ def train(spec: RunSpec, context: Context) -> RunResult:
     parts = assemble(spec, context)
     history = checkpoint.load(context.checkpoint, parts)
     history.spend("setup_seconds", time.perf_counter() - begin)
+    parts.teller.begin(history)
     looks: dict[str, Look] | None = None
     while history.epoch < spec.training.epochs:
         with timed(history, "total_seconds"):
@@ -46,6 +47,7 @@ def train(spec: RunSpec, context: Context) -> RunResult:
         parts.teller.epoch(history)
     if context.evidence is not None:
         keep_evidence(context.evidence, parts, history, looks)
+    context.at_end(parts, history)
     return result(parts, history)
 
 

@@ -15,24 +15,29 @@ EVERY_S = 1.0
 class Teller:
     """Says after every epoch how it went, and inside long ones how far they are."""
 
-    def __init__(self, epochs: int, say: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, epochs: int, say: Callable[[dict[str, Any]], None], every_s: float = EVERY_S) -> None:
         self.say = say
+        self.every_s = every_s
         self.last: dict[str, Any] = {"epoch": 0, "epochs": epochs}
         self.told_at = time.monotonic()
 
-    def epoch(self, history: History) -> None:
-        """An epoch has ended; always told."""
+    def begin(self, history: History) -> None:
+        """A run goes on from here; told with the first step."""
         self.last |= {
             "epoch": history.epoch,
             "loss": history.latest("train", "loss"),
             "recall_at_1": history.latest("test", "recall_at_1"),
-            "seconds": history.cost["total_seconds"],
+            "seconds": history.cost.get("total_seconds", 0.0),
         }
+
+    def epoch(self, history: History) -> None:
+        """An epoch has ended; always told."""
+        self.begin(history)
         self.say(self.last)
 
     def step(self, doing: str, done: int, total: int) -> None:
         """`done` of `total` steps of what is being done; told when there was silence for a while."""
         now = time.monotonic()
-        if now - self.told_at >= EVERY_S:
+        if now - self.told_at >= self.every_s:
             self.told_at = now
             self.say({**self.last, "doing": doing, "done": done, "total": total})
