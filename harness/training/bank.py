@@ -31,6 +31,10 @@ from harness.training.pixels import apply_view
 from harness.training.transfer import fetched, fits_on
 from harness.training.views import plan_view
 
+AT_ONCE = 1_000_000
+"""Numbers of all views that are cut at once on a CPU: enough for the planning to cost nothing, few enough to be used
+before they leave the cache."""
+
 
 @dataclass(frozen=True, eq=False)
 class Bank:
@@ -67,7 +71,18 @@ class Bank:
     def batches(
         self, chosen: Iterable[Tensor], view: Literal["train", "test"], seed: int = 0, epoch: int = 0
     ) -> Iterator[Tensor]:
-        """`batch` of each of the `chosen` indices; for a GPU that cannot hold the bank, the next one travels ahead."""
+        """`batch` of each of the `chosen` indices; for a GPU that cannot hold the bank, the next one travels ahead.
+
+        On a CPU, where a view has the same bits in any batch, small batches are cut several at once.
+        """
+        if self.device.type != "cpu":
+            yield from self._cut(chosen, view, seed, epoch)
+            return
+        for some in grouped(chosen, AT_ONCE // (self.crop**2 * self.images.shape[3])):
+            (views,) = self._cut([torch.cat(some)], view, seed, epoch)
+            yield from torch.split(views, [len(indices) for indices in some])
+
+    def _cut(self, chosen: Iterable[Tensor], view: Literal["train", "test"], seed: int, epoch: int) -> Iterator[Tensor]:
         for indices, images, rows in fetched(self.images, chosen, self.device):
             numbers = indices.numpy()
             plan = plan_view(
@@ -81,6 +96,18 @@ class Bank:
                 train=view == "train",
             )
             yield apply_view(images, plan, rows)
+
+
+def grouped(chosen: Iterable[Tensor], limit: int) -> Iterator[list[Tensor]]:
+    """Neighboring index tensors in groups of at most `limit` indices, or of one."""
+    group: list[Tensor] = []
+    for indices in chosen:
+        if group and sum(map(len, group)) + len(indices) > limit:
+            yield group
+            group = []
+        group.append(indices)
+    if group:
+        yield group
 
 
 def build_bank(source: ImageSource, cache: Path, progress: Progress = silent) -> Bank:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from harness.errors import Diverged
+from harness.training.optimizer import gradient_norm, parameters_of
 
 LOOK_EVERY = 50
 """Steps between two looks at the log: each makes the host wait for the device, and a run may diverge at once."""
@@ -15,50 +18,60 @@ SHOWN = 3
 
 
 class StepLog:
-    """Three numbers of each step of an epoch, kept on the device: loss, largest |embedding|, norm of the gradient."""
+    """Numbers of each step of an epoch, kept on the device: loss, largest |embedding|, and the norm of the gradient
+    where it was computed, to be clipped."""
 
-    def __init__(self, steps: int, device: torch.device) -> None:
-        self.numbers = torch.zeros(steps, 3, device=device)  # [steps, 3]
-        self.steps = 0
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.losses: list[Tensor] = []
+        self.largest: list[Tensor] = []
+        self.gradients: list[Tensor] = []
 
-    def note(self, loss: Tensor, embeddings: Tensor, gradient: Tensor) -> None:
+    def note(self, loss: Tensor, embeddings: Tensor, gradient: Tensor | None) -> None:
         """Keep the numbers of the next step, without waiting for the device."""
-        largest = embeddings.detach().abs().amax()
-        torch.stack([loss.detach().float(), largest, gradient], out=self.numbers[self.steps])
-        self.steps += 1
+        self.losses.append(loss.detach())
+        self.largest.append(embeddings.detach().abs().amax())
+        if gradient is not None:
+            self.gradients.append(gradient)
 
     def due(self) -> bool:
         """Whether it is time to look."""
-        return self.steps % LOOK_EVERY == 0 or self.steps == len(self.numbers)
+        return len(self.losses) % LOOK_EVERY == 0 or len(self.losses) == self.steps
 
     def first_bad(self) -> int | None:
-        """The first step with a loss or an embedding that is not finite."""
+        """The first step with a loss or an embedding that is not finite, of those since the last look."""
         # A gradient too large to be squared is not yet the end: clipping or Adam may survive it.
-        bad = (~self.numbers[: self.steps, :2].isfinite()).any(1).nonzero()
-        return int(bad[0]) if len(bad) else None
+        begin = (len(self.losses) - 1) // LOOK_EVERY * LOOK_EVERY
+        seen = torch.stack([torch.stack(self.losses[begin:]).float(), torch.stack(self.largest[begin:])])
+        bad = (~seen.isfinite()).any(0).nonzero()
+        return begin + int(bad[0]) if len(bad) else None
 
     def mean_loss(self) -> float:
         """The mean loss of all steps."""
-        return self.numbers[: self.steps, 0].mean().item()
+        return torch.stack(self.losses).float().mean().item()
 
     def tell(self, step: int) -> str:
         """A step and those before it, in words."""
-        rows = list(enumerate(self.numbers[: step + 1].tolist(), 1))[-SHOWN:]
-        return "; ".join(
-            f"step {number}: loss {loss:.3g}, largest |embedding| {largest:.3g}, norm of the gradient {gradient:.3g}"
-            for number, (loss, largest, gradient) in rows
+        return "; ".join(self._tell(number) for number in range(max(0, step + 1 - SHOWN), step + 1))
+
+    def _tell(self, step: int) -> str:
+        said = (
+            f"step {step + 1}: loss {self.losses[step].item():.3g}, largest |embedding| {self.largest[step].item():.3g}"
         )
+        return f"{said}, norm of the gradient {self.gradients[step].item():.3g}" if self.gradients else said
 
 
 def diverged(log: StepLog, step: int, epoch: int, optimizer: torch.optim.Optimizer, *modules: nn.Module) -> Diverged:
     """What is known of a run whose step (from 0) of an epoch (from 0) went wrong."""
-    loss = log.numbers[step, 0].item()
-    what = f"the loss became {loss}" if not torch.tensor(loss).isfinite() else "embeddings became nan or infinite"
+    loss = log.losses[step].item()
+    what = "embeddings became nan or infinite" if math.isfinite(loss) else f"the loss became {loss}"
+    gradient = gradient_norm(parameters_of(optimizer)).item()
     rates = sorted({group["lr"] for group in optimizer.param_groups})
     at = f"learning rate {rates[0]:.3g}" if len(rates) == 1 else f"learning rates {rates[0]:.3g} to {rates[-1]:.3g}"
     return Diverged(
-        f"{what} at step {step + 1} of epoch {epoch + 1} ({log.tell(step)}; {at}); {broken(*modules)}; a smaller "
-        "optimizer.lr or a training.gradient_clip may help"
+        f"{what} at step {step + 1} of epoch {epoch + 1} ({log.tell(step)}; {at}); at step {len(log.losses)} the norm "
+        f"of the gradient is {gradient:.3g}, with {broken(*modules)}; a smaller optimizer.lr or a "
+        "training.gradient_clip may help"
     )
 
 

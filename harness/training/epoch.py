@@ -18,7 +18,7 @@ from harness.training.divergence import StepLog, diverged
 from harness.training.history import History
 from harness.training.measure import measure_all
 from harness.training.network import EmbeddingNetwork
-from harness.training.optimizer import hold, limit_gradient, parameters_of
+from harness.training.optimizer import hold, parameters_of
 from harness.training.precision import autocast
 
 EMBEDDING_BATCH = 256
@@ -46,7 +46,7 @@ def train_one_epoch(parts: Parts, history: History, context: Context) -> None:
     with timed(history, "sampling_seconds"):
         batches = epoch_batches(parts, epoch)
     set_mode(parts, epoch)
-    log = StepLog(len(batches), parts.device)
+    log = StepLog(len(batches))
     views = parts.data.bank.batches(parts.data.train_index[batches], "train", spec.seed, epoch)
     labels = parts.data.train_labels[batches.to(parts.device)]  # of all batches: a copy waits for the device
     for step in range(len(batches)):
@@ -96,7 +96,10 @@ def train_one_step(
         parts.optimizer.zero_grad(set_to_none=True)
         loss.backward()
     with timed(history, "optimizer_seconds"):
-        log.note(loss, embeddings, limit_gradient(parameters_of(parts.optimizer), training.gradient_clip))
+        gradient = None
+        if training.gradient_clip is not None:  # scaled down without waiting for the device to say whether it must be
+            gradient = nn.utils.clip_grad_norm_(parameters_of(parts.optimizer), training.gradient_clip)
+        log.note(loss, embeddings, gradient)
         parts.optimizer.step()
         if parts.average is not None:
             parts.average.update()

@@ -57,16 +57,9 @@ def hold(backbone: nn.Module, weights: Iterable[nn.Parameter], held: bool) -> No
         backbone.eval()
 
 
-def limit_gradient(parameters: Iterable[nn.Parameter], limit: float | None) -> Tensor:
-    """The norm of the gradient of all parameters together, as it was before it was scaled down to `limit`.
-
-    Never waits for the device.
-    """
-    parameters = list(parameters)
-    if limit is not None:
-        return torch.nn.utils.clip_grad_norm_(parameters, limit)
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients)
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """The norm of the gradient of all parameters together."""
+    return torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
 
 
 def _schedule(settings: Optimizer, epochs: int, optimizer: torch.optim.Optimizer) -> LRScheduler:

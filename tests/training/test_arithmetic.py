@@ -48,7 +48,7 @@ def test_convolutions_run_in_the_precision_of_the_spec_and_embeddings_are_float3
     assert embed(parts, parts.data.test_index).dtype == torch.float32
     set_mode(parts, 0)
     images, labels = parts.data.bank.batch(parts.data.train_index[:16], "train"), parts.data.train_labels[:16]
-    train_one_step(parts, images, labels, torch.Generator(), History(), StepLog(1, parts.device))
+    train_one_step(parts, images, labels, torch.Generator(), History(), StepLog(1))
     assert [made.dtype for _, made in seen] == [getattr(torch, precision)] * 2
     assert all(weight.grad.dtype == torch.float32 for weight in parts.network.parameters())
     for given, made in seen:

@@ -1,6 +1,7 @@
 """A run whose numbers are no longer finite ends soon, and says when, how and what of it is broken."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -46,8 +47,8 @@ def test_a_learning_rate_far_too_high_is_told_with_the_step_and_what_it_showed(s
     assert (result.state, result.cause) == ("failed", "diverged")
     said = result.message
     assert said.startswith("the loss became nan at step 2 of epoch 1 (step 1: loss 0.")
-    assert "step 2: loss nan, largest |embedding| nan, norm of the gradient nan; learning rate 1e+30" in said
-    assert "nan or infinity in 11 of 11 tensors of weights (backbone.stem.weight, " in said
+    assert "step 2: loss nan, largest |embedding| nan; learning rate 1e+30); at step 3 the norm of the gradient" in said
+    assert "is nan, with nan or infinity in 11 of 11 tensors of weights (backbone.stem.weight, " in said
     assert "smaller optimizer.lr" in said
     assert "Traceback" not in said
 
@@ -66,6 +67,13 @@ def test_a_run_that_diverges_early_in_a_long_epoch_ends_at_the_next_look(scripte
     assert steps == LOOK_EVERY
 
 
+def test_a_run_that_clips_tells_the_gradient_of_each_step(spec_with, context):
+    result = execute(spec_with(lr=1e30, training={"gradient_clip": 1.0}), context)
+    assert re.search(
+        r"\(step 1: loss 0[.]\d+, largest \|embedding\| 0[.]\d+, norm of the gradient [\d.]+; step 2", result.message
+    )
+
+
 def test_proxies_that_broke_are_named(spec_with, context):
     result = execute(spec_with("proxy_nca", None, lr=1e30), context)
     assert result.cause == "diverged"
@@ -79,10 +87,10 @@ def test_a_last_step_that_ruins_the_weights_is_a_divergence_and_not_bad_data(spe
 
 
 def test_embeddings_that_are_no_numbers_count_even_where_the_loss_does_not_see_them():
-    log = StepLog(4, torch.device("cpu"))
+    log = StepLog(4)
     for step in range(3):
         embeddings = torch.ones(5, 2) * (math.nan if step == 1 else 1.0)
-        log.note(torch.tensor(0.5), embeddings, torch.tensor(math.inf))  # a gradient may overflow and be survived
+        log.note(torch.tensor(0.5), embeddings, torch.tensor(math.inf))  # a gradient may overflow and be clipped
     assert log.first_bad() == 1
     assert not log.due()
     log.note(torch.tensor(2.5), torch.ones(5, 2), torch.tensor(1.0))
