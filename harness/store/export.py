@@ -13,7 +13,7 @@ import pandas as pd
 from harness.errors import StudyError, did_you_mean
 from harness.store.frames import Database
 
-TABLES = ("runs", "measurements", "curves", "spectra", "class_scores", "attempts", "studies")
+TABLES = ("runs", "measurements", "curves", "spectra", "class_scores", "attempts", "estimates", "studies")
 FORMS = ("csv", "json")
 
 

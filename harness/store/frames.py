@@ -115,6 +115,19 @@ class Database:
         columns = ["run_id", "attempt", "began", "ended", "cause", "host", "device", "pid", "git_commit"]
         return chosen.frame(self._of_runs(schema.attempts, columns, chosen), columns)
 
+    def estimates(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
+        """One row a run whose time was foreseen by `harness plan`: seconds, cost, source, device, planned (when).
+
+        Without a study, one row a run and study that it was foreseen for.
+        """
+        chosen = self._chosen(study, profile)
+        columns = ["run_id", "study", "profile", "seconds", "cost", "source", "device", "planned"]
+        where = {} if study is None else {"study": study, "profile": self._profile(study, profile)}
+        found = self._select(schema.estimates, columns, where, schema.estimates.primary_key.columns.keys())
+        place = {run_id: position for position, run_id in enumerate(chosen.ids)}
+        rows = sorted((row for row in found if row["run_id"] in place), key=lambda row: place[row["run_id"]])
+        return chosen.frame(rows, columns)
+
     def _chosen(self, study: str | None, profile: str | None) -> Chosen:
         """The runs of a study in its order, or all. Raises StudyError when the study is not in the database."""
         columns = ["run_id", "spec"]

@@ -14,7 +14,18 @@ from harness.store import schema
 
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: dict[int, Migration] = {}
+
+def _add_estimates(connection: Connection) -> None:
+    connection.execute(
+        text(
+            "create table estimates (study varchar(200) not null, profile varchar(200) not null, "
+            "run_id varchar(16) not null, seconds float not null, cost json not null, source varchar(20) not null, "
+            "device varchar(200) not null, planned varchar(40) not null, primary key (study, profile, run_id))"
+        )
+    )
+
+
+MIGRATIONS: dict[int, Migration] = {2: _add_estimates}
 """Version -> the step that makes it from the version before. A step uses SQL alone, never today's `schema`, which will
 have moved on; the views are made again after the last step."""
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = 1
+VERSION = 2
 
 metadata = MetaData()
 
@@ -141,6 +141,20 @@ class_scores = Table(
     Column("selection", String(20), primary_key=True),
     Column("epoch", Integer, nullable=False),
     Column("scores", JSON, nullable=False, comment="name of the class -> value"),
+)
+
+estimates = Table(
+    "estimates",
+    metadata,
+    Column("study", String(200), primary_key=True),
+    Column("profile", String(200), primary_key=True),
+    Column("run_id", String(16), primary_key=True, comment="of a run that need not be recorded yet"),
+    Column("seconds", Float(53), nullable=False, comment="of the whole run, by one worker"),
+    Column("cost", JSON, nullable=False, comment="what it is made of, by the names that runs.cost has"),
+    Column("source", String(20), nullable=False, comment="measured: steps of a rehearsal; database: finished runs"),
+    Column("device", String(200), nullable=False),
+    Column("planned", String(40), nullable=False, comment="when, UTC"),
+    comment="What `harness plan` foresaw of runs that were missing; no part of the record of runs.",
 )
 
 OF_A_RESULT = (measurements, curves, spectra, class_scores)

@@ -140,7 +140,7 @@ def test_a_newer_database_is_refused_and_left_alone(tmp_path):
         connection.execute("pragma user_version = 99")
     connection.close()
     for write in (True, False):
-        with pytest.raises(StoreError, match=r"newer harness \(tables of version 99, this one knows 1\); install"):
+        with pytest.raises(StoreError, match=r"newer harness \(tables of version 99, this one knows 2\); install"):
             open_engine(path, write)
     with pytest.raises(StoreError, match="newer harness"):
         Database(path)
@@ -160,11 +160,14 @@ def fail(connection):
     connection.execute(text("nonsense"))
 
 
+NOW = schema.VERSION
+
+
 @pytest.fixture
 def two_versions_on(monkeypatch):
-    monkeypatch.setattr(schema, "VERSION", 3)
-    steps = {2: add_a_column, 3: lambda connection: connection.execute(text("update studies set owner = 'lab'"))}
-    monkeypatch.setattr(migrations, "MIGRATIONS", steps)
+    monkeypatch.setattr(schema, "VERSION", NOW + 2)
+    name_the_owner = lambda connection: connection.execute(text("update studies set owner = 'lab'"))  # noqa: E731
+    monkeypatch.setattr(migrations, "MIGRATIONS", {NOW + 1: add_a_column, NOW + 2: name_the_owner})
 
 
 @pytest.mark.parametrize("write", [True, False])
@@ -175,24 +178,39 @@ def test_an_older_database_is_brought_up_to_date_step_by_step_after_a_copy(tmp_p
     engine = open_engine(path, write)
     with engine.connect() as connection:
         assert connection.execute(text("select study, owner from studies")).all() == [("s", "lab")]
-        assert connection.execute(text("select version from schema_version")).all() == [(3,)]
+        assert connection.execute(text("select version from schema_version")).all() == [(NOW + 2,)]
         assert connection.execute(text("select * from leaderboard")).all() == []
-    copy = tmp_path / "harness.db.before-version-1-1"
+    copy = tmp_path / f"harness.db.before-version-{NOW}-1"
     with sqlite3.connect(copy) as old:
-        assert old.execute("select version, (select count(*) from runs) from schema_version").fetchall() == [(1, 1)]
+        assert old.execute("select version, (select count(*) from runs) from schema_version").fetchall() == [(NOW, 1)]
     old.close()
+
+
+def test_a_database_of_version_1_gets_the_table_of_estimates_as_a_new_one_has_it(tmp_path):
+    path = tmp_path / "harness.db"
+    record_study(path, "s", None, [make_spec()])
+    with sqlite3.connect(path) as first:
+        new = first.execute("pragma table_info(estimates)").fetchall()
+        first.execute("drop table estimates")
+        first.execute("update schema_version set version = 1")
+    first.close()
+    with open_engine(path, write=False).connect() as connection:
+        migrated = connection.execute(text("pragma table_info(estimates)")).all()
+    assert [(name, kind.upper(), needed, key) for _, name, kind, needed, _, key in migrated] == [
+        (name, kind, needed, key) for _, name, kind, needed, _, key in new
+    ]
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
     path = tmp_path / "harness.db"
     record_study(path, "s", None, [make_spec()])
-    monkeypatch.setattr(schema, "VERSION", 3)
-    monkeypatch.setattr(migrations, "MIGRATIONS", {2: add_a_column, 3: fail})
+    monkeypatch.setattr(schema, "VERSION", NOW + 2)
+    monkeypatch.setattr(migrations, "MIGRATIONS", {NOW + 1: add_a_column, NOW + 2: fail})
     with pytest.raises(StoreError, match='cannot be used: near "nonsense"'):
         open_engine(path, write=True)
     monkeypatch.undo()
     with open_engine(path, write=True).connect() as connection:
-        assert connection.execute(text("select version from schema_version")).all() == [(1,)]
+        assert connection.execute(text("select version from schema_version")).all() == [(NOW,)]
         columns = [column["name"] for column in inspect(connection).get_columns("studies")]
         assert columns == ["study", "profile", "question", "about", "recorded"]
 
