@@ -107,6 +107,11 @@ class FeaturePass:
         return built.to(device=self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
     @cached_property
+    def images(self) -> Bank:
+        """The bank on the device, if that holds it."""
+        return self.bank.on(self.device, self.recipe.augmentation)
+
+    @cached_property
     def width(self) -> int:
         """The number of features of an image."""
         assert isinstance(self.backbone.features, int)
@@ -115,7 +120,7 @@ class FeaturePass:
     def run(self, view: View, batches: Sequence[int]) -> Iterator[NDArray[np.float32]]:
         """The features [b, F] of some batches of a view, in this order; batch i starts at image i * `batch_size`."""
         chunks = [view.index[i * self.batch_size : (i + 1) * self.batch_size] for i in batches]
-        bank = self.bank.on(self.device, self.recipe.augmentation)
+        bank = self.images
         if self.device.type == "cpu":
             return self._on_all_cores(lambda chunk: bank.batch(chunk, view.kind, VIEW_SEED, view.number), chunks)
         return self._on_device(bank.batches(chunks, view.kind, VIEW_SEED, view.number))

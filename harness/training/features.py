@@ -86,14 +86,10 @@ def feature_bank(
 
     Raises what the backbone raises when its weights are not to be had, and StoreError when the cache has no room.
     """
-    passing = FeaturePass(bank, recipe, data_root, device)
-    kept = []
     with told_plainly(cache, "the bank of features"):
-        for view in passing.views():
-            which = f"view {view.number + 1} of {recipe.views}" if view.kind == "train" else "test view"
-            what = f"computing features of {recipe.backbone.name}, {which}"
-            kept.append(kept_features(cache, passing, view, what, progress))
-    tests, *views = kept
+        tests, *views = _kept_views(FeaturePass(bank, recipe, data_root, device), cache, progress)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # of the images and the backbone, which are done with
     tests_there = _on_device((tests,), device)
     return FeatureBank(
         tests=tests_there,
@@ -104,6 +100,16 @@ def feature_bank(
         class_names=bank.class_names,
         device=device,
     )
+
+
+def _kept_views(passing: FeaturePass, cache: Path, progress: Progress) -> list[Tensor]:
+    """The features of the test view [N, F], then those of the training images in each of their views."""
+    name, views = passing.recipe.backbone.name, passing.recipe.views
+    kept = []
+    for view in passing.views():
+        which = f"view {view.number + 1} of {views}" if view.kind == "train" else "test view"
+        kept.append(kept_features(cache, passing, view, f"computing features of {name}, {which}", progress))
+    return kept
 
 
 def _rows(is_train: Tensor, views: int) -> Tensor:
