@@ -87,13 +87,18 @@ class Worker:
         """Where a run of this worker happens."""
         from harness.training.assemble import Context
 
+        def should_stop() -> bool:
+            if lease.lost:
+                raise Interrupted  # the checkpoint is another worker's now
+            return stop.is_set()
+
         return Context(
             data_root=self.data,
             cache=self.results / "cache",
             device=self.device,
             checkpoint=folder.checkpoint_path,
             evidence=folder.path / "evidence.npz",
-            should_stop=lambda: stop.is_set() or lease.lost,
+            should_stop=should_stop,
             on_progress=folder.write_progress,
         )
 

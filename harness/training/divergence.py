@@ -34,6 +34,14 @@ class StepLog:
         if gradient is not None:
             self.gradients.append(gradient)
 
+    def state(self) -> dict[str, list[Tensor]]:
+        """What the steps so far have shown, for a checkpoint inside an epoch."""
+        return {"losses": self.losses, "largest": self.largest, "gradients": self.gradients}
+
+    def load_state(self, state: dict[str, list[Tensor]]) -> None:
+        """Go on after the steps of a state."""
+        self.losses, self.largest, self.gradients = (list(state[name]) for name in ("losses", "largest", "gradients"))
+
     def due(self) -> bool:
         """Whether it is time to look."""
         return len(self.losses) % LOOK_EVERY == 0 or len(self.losses) == self.steps

@@ -14,12 +14,14 @@ from harness.errors import Diverged, Interrupted
 from harness.measured import Family, Measured
 from harness.seeding import seed_for
 from harness.training.assemble import Context, Parts
+from harness.training.checkpoint import Checkpoint
 from harness.training.divergence import StepLog, diverged
 from harness.training.history import History
 from harness.training.measure import measure_all
 from harness.training.network import EmbeddingNetwork
 from harness.training.optimizer import hold, parameters_of
 from harness.training.precision import autocast
+from harness.training.under_way import EpochUnderWay
 
 EMBEDDING_BATCH = 256
 """Images embedded at a time. Fixed, because the size of a batch moves the last bits of an embedding."""
@@ -35,32 +37,46 @@ def timed(history: History, what: str) -> Iterator[None]:
         history.spend(what, time.perf_counter() - begin)
 
 
-def train_one_epoch(parts: Parts, history: History, context: Context) -> None:
-    """All batches of the next epoch; counts it as finished.
+def train_one_epoch(parts: Parts, history: History, context: Context, checkpoint: Checkpoint | None = None) -> None:
+    """All batches of the next epoch, or those that are left of one under way; counts it as finished.
 
-    Raises Diverged with what is known of the first step that was no longer finite, and Interrupted when asked to stop.
+    Raises Diverged with what is known of the first step that was no longer finite. When asked to stop it keeps a
+    checkpoint between two steps and raises Interrupted.
     """
     spec, epoch = parts.spec, history.epoch
-    torch.manual_seed(seed_for(spec.seed, "dropout", epoch))
-    mining = torch.Generator(parts.device).manual_seed(seed_for(spec.seed, "mining", epoch))
-    with timed(history, "sampling_seconds"):
-        batches = epoch_batches(parts, epoch)
+    checkpoint = checkpoint or Checkpoint(None, parts)
+    under_way = begin_epoch(parts, history, checkpoint)
     set_mode(parts, epoch)
-    log = StepLog(len(batches))
-    views = parts.data.bank.batches(parts.data.train_index[batches], "train", spec.seed, epoch)
-    labels = parts.data.train_labels[batches.to(parts.device)]  # of all batches: a copy waits for the device
-    for step in range(len(batches)):
+    views = parts.data.bank.batches(parts.data.train_index[under_way.rest], "train", spec.seed, epoch)
+    labels = parts.data.train_labels[under_way.batches.to(parts.device)]  # of all batches: a copy waits for the device
+    while under_way.step < len(under_way.batches):
+        if context.should_stop() or checkpoint.due():
+            with timed(history, "checkpoint_seconds"):
+                checkpoint.save(history, under_way)
         if context.should_stop():
             raise Interrupted
         with timed(history, "batch_seconds"):
             images = next(views)
-        train_one_step(parts, images, labels[step], mining, history, log)
-        check(parts, log, epoch)
-        parts.teller.step("training", step + 1, len(batches))
+        train_one_step(parts, images, labels[under_way.step], under_way.mining, history, under_way.log)
+        under_way.step += 1
+        check(parts, under_way.log, epoch)
+        parts.teller.step("training", under_way.step, len(under_way.batches))
     parts.schedule.step()
-    history.spend("steps", len(batches))
+    history.spend("steps", len(under_way.batches))
     history.epoch += 1
-    history.record("train", "loss", log.mean_loss())
+    history.record("train", "loss", under_way.log.mean_loss())
+
+
+def begin_epoch(parts: Parts, history: History, checkpoint: Checkpoint) -> EpochUnderWay:
+    """The next epoch from its beginning, or from where the checkpoint left it."""
+    left = checkpoint.take_under_way()
+    if left is not None:
+        under_way = EpochUnderWay(parts.spec.seed, history.epoch, left["batches"].cpu(), parts.device)
+        under_way.take_up(left)
+        return under_way
+    with timed(history, "sampling_seconds"):
+        batches = epoch_batches(parts, history.epoch)
+    return EpochUnderWay(parts.spec.seed, history.epoch, batches, parts.device)
 
 
 def set_mode(parts: Parts, epoch: int) -> None:

@@ -10,8 +10,8 @@ import torch
 
 from harness.errors import DataError, Interrupted, RunFailed
 from harness.specs import RunResult, RunSpec
-from harness.training import checkpoint
 from harness.training.assemble import Context, Parts, assemble
+from harness.training.checkpoint import Checkpoint
 from harness.training.epoch import Look, evaluate, look, timed, train_one_epoch
 from harness.training.evidence import write_evidence
 from harness.training.history import History
@@ -37,13 +37,14 @@ def train(spec: RunSpec, context: Context) -> RunResult:
     begin = time.perf_counter()
     forget_peak_memory(torch.device(context.device))
     parts = assemble(spec, context)
-    history = checkpoint.load(context.checkpoint, parts)
+    checkpoint = Checkpoint(context.checkpoint, parts)
+    history = checkpoint.load()
     history.spend("setup_seconds", time.perf_counter() - begin)
     parts.teller.begin(history)
     looks: dict[str, Look] | None = None
     while history.epoch < spec.training.epochs:
         with timed(history, "total_seconds"):
-            looks = run_epoch(parts, history, context)
+            looks = run_epoch(parts, history, context, checkpoint)
         parts.teller.epoch(history)
     if context.evidence is not None:
         keep_evidence(context.evidence, parts, history, looks)
@@ -51,17 +52,16 @@ def train(spec: RunSpec, context: Context) -> RunResult:
     return result(parts, history)
 
 
-def run_epoch(parts: Parts, history: History, context: Context) -> dict[str, Look] | None:
+def run_epoch(parts: Parts, history: History, context: Context, checkpoint: Checkpoint) -> dict[str, Look] | None:
     """Train, measure when it is due, save; gives what was measured after the last epoch, None before."""
     looks = None
     with timed(history, "train_seconds"):
-        train_one_epoch(parts, history, context)
+        train_one_epoch(parts, history, context, checkpoint)
     last = history.epoch == parts.spec.training.epochs
     if last or history.epoch % parts.spec.evaluation.every == 0:
         looks = evaluate(parts, history)
-    if context.checkpoint is not None:
-        with timed(history, "checkpoint_seconds"):
-            checkpoint.save(context.checkpoint, parts, history)
+    with timed(history, "checkpoint_seconds"):
+        checkpoint.save(history)
     return looks if last else None  # the embeddings of both splits would stay on the device for the next epoch
 
 
