@@ -89,13 +89,13 @@ def ours(bank: Bank, device: torch.device) -> Epoch:
     return epoch
 
 
-def theirs(photos: Path, crop: int, workers: int, device: torch.device) -> Epoch:
+def theirs(photos: Path, crop: int, workers: int, device: torch.device, batch: int = BATCH) -> Epoch:
     """An epoch of a DataLoader whose worker processes decode and transform."""
     steps = [transforms.RandomResizedCrop(crop), transforms.RandomHorizontalFlip()]
     steps += [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     loader = DataLoader(
         TheirFolder(photos, transforms.Compose(steps)),
-        BATCH,
+        batch,
         shuffle=True,
         num_workers=workers,
         persistent_workers=True,

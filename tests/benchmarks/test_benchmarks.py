@@ -1,0 +1,49 @@
+"""The benchmarks of training run anywhere, in miniature; what they print is for people, on a machine of their own."""
+
+import re
+
+import bench_gpu
+import bench_step
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_benchmark_of_a_gpu_runs_on_a_cpu_in_miniature(capsys):
+    size = ["--side", "64", "--batch", "8", "--images", "64", "--threads", "1", "--repeat", "1"]
+    assert bench_gpu.main(["--device", "cpu", "--backbone", "squeezenet", *size]) == 0
+    said = capsys.readouterr().out
+    rates = dict(re.findall(r"^  (\w+ +[\w ]+?) +(\d+) images/s", said, re.MULTILINE))
+    assert {re.sub(" +", " ", name) for name in rates} == {
+        "training ours",
+        "training model alone",
+        "training DataLoader",
+        "embedding ours",
+        "embedding model alone",
+    }
+    assert all(int(rate) > 0 for rate in rates.values())
+
+
+def test_without_a_gpu_it_says_so(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert bench_gpu.main([]) == 3
+    assert capsys.readouterr().out.startswith("there is no GPU here")
+
+
+def test_the_benchmark_of_a_step_compares_both_loops(capsys, monkeypatch):
+    monkeypatch.setattr(bench_step, "on_photos", lambda spec: spec)  # ResNet-18 takes its time
+    bench_step.main(["--rounds", "1"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert len(lines) == 3
+    for line in lines:
+        ours, bare, ratio, *shares = (float(number) for number in line[-10:])
+        assert ours > 0
+        assert bare > 0
+        assert 0.1 < ratio < 10
+        assert sum(shares) == pytest.approx(ours, rel=0.02)
