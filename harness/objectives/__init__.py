@@ -10,4 +10,6 @@ Half precision is computed in float32, float64 in float64. Unless its docstring 
 the embeddings: that is the network's part when `normalize` is True.
 The constructor may take `num_classes` and `embedding_dim` before the `*`; what stands after it a study may set.
 `as_published=True` gives the form that the published code computes, where that differs and shaped published numbers.
+Optional: `epoch_numbers() -> dict[str, float]`, called after each epoch, whose numbers become curves of the split
+"train".
 """

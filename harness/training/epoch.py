@@ -65,6 +65,14 @@ def train_one_epoch(parts: Parts, history: History, context: Context, checkpoint
     history.spend("steps", len(under_way.batches))
     history.epoch += 1
     history.record("train", "loss", under_way.log.mean_loss())
+    for name, value in told_by_parts(parts):
+        history.record("train", name, value)
+
+
+def told_by_parts(parts: Parts) -> Iterator[tuple[str, float]]:
+    """What parts have to tell of the epoch that they have just seen, as numbers for curves: `epoch_numbers()`."""
+    for part in (parts.miner, parts.sampler, parts.objective, parts.regularizer):
+        yield from getattr(part, "epoch_numbers", dict)().items()
 
 
 def begin_epoch(parts: Parts, history: History, checkpoint: Checkpoint) -> EpochUnderWay:
