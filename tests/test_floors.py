@@ -14,12 +14,12 @@ FLOORS = [
     {"objectives", "miners", "samplers", "regularizers", "metrics", "datasets", "backbones"},
     {"training", "store", "dispatch"},
     {"study", "report"},
-    {"launch", "worker", "doctor"},
+    {"launch", "worker", "doctor", "verify"},
     {"cli", "__main__"},
 ]
 FLOOR_OF = {unit: floor for floor, units in enumerate(FLOORS) for unit in units}
 PARTS = FLOORS[2]
-NEIGHBORS = {("launch", "worker"), ("__main__", "cli")}
+NEIGHBORS = {("launch", "worker"), ("verify", "worker"), ("__main__", "cli")}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.name != "__init__.py")
 
 

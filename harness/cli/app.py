@@ -16,6 +16,7 @@ from harness.cli.places import DATA_HELP, DB_HELP, RESULTS_HELP, Before
 from harness.cli.prepare import prepare
 from harness.cli.report import report
 from harness.cli.runs import cancel, check, explain, retry, run, status, work
+from harness.cli.verify import verify_resume
 
 app = typer.Typer(
     name="harness",
@@ -52,6 +53,9 @@ def before(
     context.obj = Before(results, db, data)
 
 
-for command in (run, report, check, status, cancel, retry, explain, measure, parts, prepare, doctor, work):
+for command in (
+    *(run, report, check, status, cancel, retry, explain, measure, parts, prepare, doctor),
+    *(verify_resume, work),
+):
     app.command()(command)
 app.add_typer(database.app, name="db")

@@ -156,6 +156,15 @@ class RunFolder:
             self._record(lease.owner, utc_now(), cause)
         lease.release()
 
+    def bury(self, cause: str) -> None:
+        """Frees the run of an owner that has died, and says why, where that is better known than `lost`.
+
+        A living owner keeps it.
+        """
+        lease = Lease.take(self.lease_path, bury=lambda dead: self._record(dead, utc_text(dead.beat), cause))
+        if lease:
+            lease.release()
+
     def retry(self) -> bool:
         """Moves a failed result into attempts/, so that the run is pending again; False when it has not failed."""
         if self._ended() != "failed":
