@@ -137,6 +137,8 @@ def prepare_process(threads: int, device: str) -> None:
 
     torch.set_num_threads(threads)
     if device.startswith("cuda"):
+        # Read when CUDA starts; without it sums inside matrix products may depend on what else the GPU does.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
 
