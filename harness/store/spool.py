@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from harness.errors import StoreError
 from harness.specs import RunResult, RunSpec
-from harness.store.attempts import Attempt, count_lost, keep_retried, read_attempts, record_attempt
+from harness.store.attempts import Attempt, cause_of_death, count_lost, keep_retried, read_attempts, record_attempt
 from harness.store.files import make_folder, read_json, told_as, utc_now, utc_text, write_atomically
 from harness.store.lease import LIMIT_S, Lease, Owner, is_stale, read_owner
 from harness.store.results import parse_result, result_text
@@ -104,7 +104,7 @@ class RunFolder:
     def take(
         self,
         *,
-        max_lost: int = 3,
+        max_lost: int = 5,
         device: str | None = None,
         provenance: Mapping[str, Any] | None = None,
         limit_s: float = LIMIT_S,
@@ -112,12 +112,17 @@ class RunFolder:
     ) -> Lease | None:
         """The right to work on the run, or None when it has ended or somebody else works on it.
 
-        A run that was lost `max_lost` times is given a failed result with cause `crash`, and None is returned.
+        A run that was lost `max_lost` times in a row and never got further is given a failed result with cause `crash`,
+        and None is returned.
         """
         if self._ended():
             return None
-        about = {"device": device, "provenance": dict(provenance or {})}
-        lease = Lease.take(self.lease_path, about, limit_s=limit_s, bury=self._bury, **lease_options)
+        about: dict[str, Any] = {"device": device, "provenance": dict(provenance or {})}
+
+        def bury(dead: Owner) -> None:
+            self._bury(dead, cause_of_death(dead, about["provenance"]))
+
+        lease = Lease.take(self.lease_path, about, limit_s=limit_s, bury=bury, **lease_options)
         if lease is None:
             return None
         # Between the two looks somebody else may have finished it and given the lease back.
@@ -161,7 +166,7 @@ class RunFolder:
 
         A living owner keeps it.
         """
-        lease = Lease.take(self.lease_path, bury=lambda dead: self._record(dead, utc_text(dead.beat), cause))
+        lease = Lease.take(self.lease_path, bury=lambda dead: self._bury(dead, cause))
         if lease:
             lease.release()
 
@@ -179,12 +184,13 @@ class RunFolder:
         return read_attempts(self.attempts_path)
 
     def lost_attempts(self) -> int:
-        """How often the run's worker died without a word since it was last retried."""
+        """How many workers died in a row without a word, since the run last got further or was retried."""
         return count_lost(self.attempts_path)
 
-    def write_progress(self, progress: Mapping[str, Any]) -> None:
-        """Replaces what `read_progress` gives."""
-        write_atomically(self._progress_path, json.dumps(dict(progress)))
+    def write_progress(self, progress: Mapping[str, Any], lease: Lease | None = None) -> None:
+        """Replaces what `read_progress` gives; `lease` says whose progress it is."""
+        by = {"by": lease.token[:8]} if lease else {}
+        write_atomically(self._progress_path, json.dumps({**progress, **by}))
 
     def read_progress(self) -> dict[str, Any] | None:
         """What was last written, or None."""
@@ -207,20 +213,26 @@ class RunFolder:
         lost = self.lost_attempts()
         if lost < max_lost:
             return False
-        message = f"its worker died {lost} times without a word; what it said last is in {self.log_path}"
+        message = f"its worker died {lost} times in a row without a word, never further; what it said last is in {self.log_path}"
         result = RunResult(self.run_id, "failed", cause="crash", message=message)
         if lease.held():
             with suppress(FileExistsError):
                 write_atomically(self.result_path, result_text(result), durable=True, replace=False)
         return True
 
-    def _bury(self, dead: Owner) -> None:
+    def _bury(self, dead: Owner, cause: str) -> None:
         # A lease that was never written whole belonged to somebody who had not begun to work.
         if dead.begun:
-            self._record(dead, utc_text(dead.beat), "lost")
+            self._record(dead, utc_text(dead.beat), cause)
 
     def _record(self, owner: Owner, end: str, cause: str) -> None:
-        record_attempt(self.attempts_path, owner, end, cause)
+        record_attempt(self.attempts_path, owner, end, cause, self._told())
+
+    def _told(self) -> dict[str, Any] | None:
+        # Only a number for the record; a damaged file must not keep a run from being taken or published.
+        with suppress(StoreError):
+            return self.read_progress()
+        return None
 
     def _sweep(self) -> None:
         # What killed workers had begun to write aside. The run has ended, nobody needs it any more.

@@ -71,6 +71,11 @@ class Checkpoint:
         self._under_way = state["under_way"]
         return History.from_state(state["history"])
 
+    @property
+    def steps_under_way(self) -> int:
+        """How many steps of an epoch that has not ended are in what was loaded."""
+        return int(self._under_way["step"]) if self._under_way else 0
+
     def take_under_way(self) -> dict[str, Any] | None:
         """The state of the epoch that was under way, once: the one after it begins at its beginning."""
         left, self._under_way = self._under_way, None

@@ -40,7 +40,7 @@ def train(spec: RunSpec, context: Context) -> RunResult:
     checkpoint = Checkpoint(context.checkpoint, parts)
     history = checkpoint.load()
     history.spend("setup_seconds", time.perf_counter() - begin)
-    parts.teller.begin(history)
+    parts.teller.begin(history, checkpoint.steps_under_way)
     looks: dict[str, Look] | None = None
     while history.epoch < spec.training.epochs:
         with timed(history, "total_seconds"):

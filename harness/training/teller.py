@@ -19,25 +19,36 @@ class Teller:
         self.say = say
         self.every_s = every_s
         self.last: dict[str, Any] = {"epoch": 0, "epochs": epochs}
+        self.finished_steps = 0  # of all finished epochs
         self.told_at = time.monotonic()
 
-    def begin(self, history: History) -> None:
-        """A run goes on from here; told with the first step."""
-        self.last |= {
-            "epoch": history.epoch,
-            "loss": history.latest("train", "loss"),
-            "recall_at_1": history.latest("test", "recall_at_1"),
-            "seconds": history.cost.get("total_seconds", 0.0),
-        }
+    def begin(self, history: History, steps_under_way: int = 0) -> None:
+        """A run goes on from here: after its finished epochs and so many steps of the next one."""
+        self._note(history)
+        self.last["steps"] += steps_under_way
+        self.last["first_step"] = self.last["steps"]
+        self.say(self.last)
 
     def epoch(self, history: History) -> None:
         """An epoch has ended; always told."""
-        self.begin(history)
+        self._note(history)
         self.say(self.last)
 
     def step(self, doing: str, done: int, total: int) -> None:
         """`done` of `total` steps of what is being done; told when there was silence for a while."""
+        if doing == "training":
+            self.last["steps"] = self.finished_steps + done
         now = time.monotonic()
         if now - self.told_at >= self.every_s:
             self.told_at = now
             self.say({**self.last, "doing": doing, "done": done, "total": total})
+
+    def _note(self, history: History) -> None:
+        self.finished_steps = int(history.cost.get("steps", 0))
+        self.last |= {
+            "epoch": history.epoch,
+            "steps": self.finished_steps,
+            "loss": history.latest("train", "loss"),
+            "recall_at_1": history.latest("test", "recall_at_1"),
+            "seconds": history.cost.get("total_seconds", 0.0),
+        }

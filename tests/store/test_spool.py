@@ -135,9 +135,9 @@ def test_of_two_that_hold_the_token_only_one_result_comes_to_exist(tmp_path, mon
     assert sorted(attempt.cause for attempt in folder.attempts()) == ["done", "lost"]
 
 
-def test_a_run_that_is_lost_three_times_fails_and_names_its_log(tmp_path):
+def test_a_run_that_is_lost_five_times_in_a_row_fails_and_names_its_log(tmp_path):
     spec, folder = new_run(tmp_path)
-    for lost in range(3):
+    for lost in range(5):
         die_holding(folder)
         assert folder.state() == "pending"
         assert folder.lost_attempts() == lost
@@ -145,9 +145,9 @@ def test_a_run_that_is_lost_three_times_fails_and_names_its_log(tmp_path):
     assert folder.state() == "failed"
     result = folder.read_result()
     assert result.cause == "crash"
-    assert "3 times" in result.message
+    assert "5 times" in result.message
     assert str(folder.log_path) in result.message
-    assert [attempt.cause for attempt in folder.attempts()] == ["lost"] * 3
+    assert [attempt.cause for attempt in folder.attempts()] == ["lost"] * 5
     assert all(attempt.device == "cuda:0" for attempt in folder.attempts())
     # A retried run starts with a clean count.
     folder.retry()
@@ -155,6 +155,38 @@ def test_a_run_that_is_lost_three_times_fails_and_names_its_log(tmp_path):
     lease = folder.take()
     folder.publish(make_result(spec), lease)
     assert folder.state() == "done"
+
+
+def lose(folder, first_step=None, last_step=None, *, dead=None, taker=None):
+    """A worker that told so much of itself falls silent, and is taken for dead by another, which gives up."""
+    lease = folder.take(beat_s=1000, provenance=dead)
+    if last_step is not None:
+        folder.write_progress({"first_step": first_step, "steps": last_step}, lease)
+    time.sleep(0.02)
+    folder.take(limit_s=0.01, provenance=taker).release()
+
+
+def test_losses_count_only_while_the_run_gets_no_further(tmp_path):
+    _, folder = new_run(tmp_path)
+    lose(folder, 0, 10)
+    lose(folder, 5, 8)
+    lose(folder)  # died before it could tell anything
+    assert folder.lost_attempts() == 3
+    lose(folder, 5, 11)
+    assert folder.lost_attempts() == 1
+    steps = [(attempt.first_step, attempt.last_step) for attempt in folder.attempts()]
+    assert steps == [(0, 10), (5, 8), (None, None), (5, 11)]
+
+
+def test_a_loss_by_the_requeue_of_a_job_is_told_apart_and_does_not_count(tmp_path):
+    _, folder = new_run(tmp_path)
+    job = {"slurm_job": "17_3", "restarts": 0}
+    lose(folder, dead=job, taker={"slurm_job": "17_3", "restarts": 1})
+    lose(folder, dead=job, taker={"slurm_job": "17_4", "restarts": 1})  # another task of the array
+    lose(folder, dead=job, taker=job)  # the same number in another life of the cluster, perhaps
+    lose(folder, dead=None, taker=job)
+    assert [attempt.cause for attempt in folder.attempts()] == ["requeued", "lost", "lost", "lost"]
+    assert folder.lost_attempts() == 3
 
 
 def test_the_death_of_a_worker_is_recorded_once_with_its_last_beat(tmp_path):
