@@ -13,6 +13,7 @@ from harness.cli.doctor import doctor
 from harness.cli.measure import measure
 from harness.cli.parts import parts
 from harness.cli.places import DATA_HELP, DB_HELP, RESULTS_HELP, Before
+from harness.cli.plan import plan
 from harness.cli.prepare import prepare
 from harness.cli.report import report
 from harness.cli.runs import cancel, check, explain, retry, run, status, work
@@ -54,7 +55,7 @@ def before(
 
 
 for command in (
-    *(run, report, check, status, cancel, retry, explain, measure, parts, prepare, doctor),
+    *(run, plan, report, check, status, cancel, retry, explain, measure, parts, prepare, doctor),
     *(verify_resume, work),
 ):
     app.command()(command)

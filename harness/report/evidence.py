@@ -44,14 +44,17 @@ class Frames(Protocol):
     def spectra(self, study: str, *, profile: str | None) -> pd.DataFrame:
         """One row a run, split and selection; `values` is a list."""
 
+    def estimates(self, study: str, *, profile: str | None) -> pd.DataFrame:
+        """One row a run whose time was foreseen: seconds, cost, source, device."""
+
 
 @dataclass(frozen=True)
 class Evidence:
     """Everything one report rests on.
 
     `runs` has one row a run, all states; `configurations` maps a run_id to every setting by its dotted path, whether it
-    varies or not; `measurements` (of the one selection rule), `curves` and `spectra` have only
-    done runs and carry setting, method, regularizer and seed of their run.
+    varies or not; `estimates` has the runs that were planned; `measurements` (of the one selection rule), `curves` and
+    `spectra` have only done runs and carry setting, method, regularizer and seed of their run.
     """
 
     study: str
@@ -63,6 +66,7 @@ class Evidence:
     measurements: pd.DataFrame
     curves: pd.DataFrame
     spectra: pd.DataFrame
+    estimates: pd.DataFrame
 
     @property
     def settings(self) -> list[str]:
@@ -131,6 +135,7 @@ def read(database: Frames, study: str, *, profile: str | None = None, selection:
         _of_runs(database.measurements(study, selection=selection, profile=profile), done),
         _of_runs(database.curves(study, profile=profile), done),
         _of_spectra(database.spectra(study, profile=profile), done, selection),
+        database.estimates(study, profile=profile),
     )
 
 

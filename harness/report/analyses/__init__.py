@@ -11,6 +11,7 @@ from harness.report.analyses import (
     convergence,
     cost,
     density,
+    estimate,
     leaderboard,
     metric_correlation,
     regularizers,
@@ -29,4 +30,5 @@ ORDER: dict[str, Callable[[Evidence], Section]] = {
     "convergence": convergence.analyze,
     "spectra": spectra.analyze,
     "cost": cost.analyze,
+    "estimate": estimate.analyze,
 }
