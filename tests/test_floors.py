@@ -10,7 +10,19 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "harness"
 FLOORS = [
     {"specs", "errors"},
-    {"registry", "geometry", "tuples", "seeding", "provenance", "images", "photos", "archives", "measured", "pml"},
+    {
+        "registry",
+        "geometry",
+        "tuples",
+        "seeding",
+        "provenance",
+        "images",
+        "photos",
+        "archives",
+        "measured",
+        "pml",
+        "faiss_loader",
+    },
     {"objectives", "miners", "samplers", "regularizers", "metrics", "datasets", "backbones"},
     {"training", "store", "dispatch"},
     {"study", "report"},

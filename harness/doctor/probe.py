@@ -116,7 +116,8 @@ def faiss_facts() -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from harness.metrics.clustering import faiss_shares_gpu, kmeans, load_faiss
+    from harness.faiss_loader import faiss_shares_gpu, load_faiss
+    from harness.metrics.clustering import kmeans
 
     faiss = load_faiss()
     shares = faiss_shares_gpu()

@@ -17,8 +17,8 @@ from collections.abc import Callable
 
 import torch
 
+from harness.faiss_loader import load_faiss
 from harness.metrics._agreement import agreement
-from harness.metrics.clustering import load_faiss
 from harness.metrics.density import Density
 from harness.metrics.retrieval import Retrieval
 from harness.metrics.spectrum import Spectrum

@@ -10,10 +10,12 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
+from harness import faiss_loader
 from harness.errors import EnvironmentLacks
+from harness.faiss_loader import faiss_shares_gpu, load_faiss
 from harness.metrics import clustering
 from harness.metrics._agreement import agreement
-from harness.metrics.clustering import Clustering, faiss_shares_gpu, kmeans, load_faiss
+from harness.metrics.clustering import Clustering, kmeans
 
 
 def blobs(n: int = 200, classes: int = 8, spread: float = 0.1, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -147,7 +149,7 @@ def test_faiss_uses_the_gpu_where_it_has_the_same_cuda_as_torch(monkeypatch, bui
     monkeypatch.setattr(load_faiss(), "get_num_gpus", lambda: 1)
     monkeypatch.setattr(load_faiss(), "StandardGpuResources", object, raising=False)
     monkeypatch.setattr(torch.version, "cuda", torch_cuda)
-    monkeypatch.setattr(clustering, "_installed", lambda name: name == build)
+    monkeypatch.setattr(faiss_loader, "_installed", lambda name: name == build)
     faiss_shares_gpu.cache_clear()
     assert faiss_shares_gpu() is shares
     faiss_shares_gpu.cache_clear()
