@@ -78,6 +78,7 @@ def test_a_part_knows_no_other_part(path):
     [
         "import harness",
         "import harness.cli.app",
+        "import harness.cli.status_text, harness.store.standing, harness.store.forecast",
         "import harness.store.spool, harness.store.database, harness.store.frames",
         "import harness.report",
         "import harness.study",

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Group
     from rich.live import Live
     from rich.table import Table
@@ -153,11 +152,3 @@ def live_table(now: Snapshot) -> Table:
         value = percent(run["recall_at_1"]) if run["state"] == "done" else str(run["cause"])
         table.add_row(f"  {run['method']}", str(run["seed"]), run["state"], "", value, style=style)
     return table
-
-
-def summary_table(runs: pd.DataFrame, counts: Mapping[str, int]) -> str:
-    """Counts by state, then every failure with its reason."""
-    lines = ["  ".join(f"{count} {state}" for state, count in counts.items())]
-    for row in runs[runs["state"] == "failed"].to_dict("records"):
-        lines.append(f"failed {row['run_id']}  {row['method']}, seed {row['seed']}: {row['cause']}: {row['message']}")
-    return "\n".join(lines)

@@ -47,6 +47,21 @@ class Before:
     data: Path | None = None
 
 
+def study_name(study: str) -> str:
+    """The name of a study that is given by its name or by the path of its file. Raises StudyError for a bad file."""
+    path = Path(study)
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        return study
+    from harness.study.mistakes import Mistakes
+    from harness.study.source import read_mapping
+
+    mistakes = Mistakes(study)
+    root = read_mapping(path, mistakes, "study", "`name:`")
+    name = root.value.get("name") if root else None
+    mistakes.raise_if_any()
+    return str(name.value) if name else path.stem
+
+
 def database_url(text: str) -> str:
     """An SQLAlchemy URL as it is; a path as the URL of an SQLite file."""
     return text if "://" in text else f"sqlite:///{text}"

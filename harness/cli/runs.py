@@ -1,4 +1,4 @@
-"""Commands about running: `run`, `check`, `status`, `retry`, `work`, `explain`."""
+"""Commands about running: `run`, `check`, `cancel`, `work`, `explain`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.display import Display, message, summary_table
-from harness.cli.places import RESULTS_HELP, DataOption, DbOption, ResultsOption, places
+from harness.cli.display import Display, message
+from harness.cli.places import RESULTS_HELP, DataOption, DbOption, ResultsOption, places, study_name
 from harness.errors import StudyError, did_you_mean
 
 if TYPE_CHECKING:
@@ -230,28 +230,6 @@ def check(
         message(f"{loaded.name} --profile {other}: {len(runs)} runs, no mistakes")
 
 
-def status(
-    context: typer.Context,
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study in the database.")] = None,
-    as_json: JsonOption = False,
-    results: ResultsOption = None,
-    db: DbOption = None,
-) -> None:
-    """Runs by state, and why runs have failed."""
-    from harness.store.database import collect
-    from harness.store.frames import Database
-
-    place = places(context, results, db)
-    collect(place.db, place.results)
-    frame = Database(place.db).runs(study)
-    counts = {state: int((frame["state"] == state).sum()) for state in ("done", "failed", "running", "pending")}
-    if as_json:
-        failures = frame.loc[frame["state"] == "failed", ["run_id", "method", "seed", "cause", "message"]]
-        typer.echo(json.dumps({"study": study, **counts, "failures": failures.to_dict("records")}))
-        return
-    typer.echo(summary_table(frame, counts))
-
-
 def cancel(
     context: typer.Context,
     study: Annotated[str, typer.Argument(metavar="STUDY", help="A study by name or path.")],
@@ -264,31 +242,10 @@ def cancel(
     from harness.launch import Cancelled, cancel_jobs
 
     place = places(context, results)
-    name = Path(study).stem
+    name = study_name(study)
     Cancelled(name, place.results).set()
     jobs = cancel_jobs(name, place.results) if shutil.which("squeue") else 0
     message(f"{name}: every launch of it was asked to end{f', and {jobs} jobs of the cluster' if jobs else ''}")
-
-
-def retry(
-    context: typer.Context,
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study in the database.")],
-    cause: Annotated[str | None, typer.Option("--cause", help="Only runs that failed by this cause.")] = None,
-    results: ResultsOption = None,
-    db: DbOption = None,
-) -> None:
-    """Let `run` try failed runs of a study again; what they left is kept in their folders."""
-    from harness.store.database import collect
-    from harness.store.frames import Database
-    from harness.store.spool import RunFolder
-
-    place = places(context, results, db)
-    frame = Database(place.db).runs(study)
-    failed = frame[frame["state"] == "failed"]
-    chosen = failed if cause is None else failed[failed["cause"] == cause]
-    retried = sum(RunFolder(place.results, run_id).retry() for run_id in chosen["run_id"])
-    collect(place.db, place.results)
-    message(f"{study}: {retried} runs will be tried again by `harness run`")
 
 
 def work(

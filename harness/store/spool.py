@@ -39,7 +39,7 @@ class RunFolder:
         if not RUN_ID.fullmatch(run_id):
             raise StoreError(f"{run_id!r} is not the id of a run; right would be 16 digits 0-9a-f")
         self.run_id = run_id
-        self.path = Path(results_dir) / "runs" / run_id[:2] / run_id
+        self.path = run_path(results_dir, run_id)
         self.checkpoint_path = self.path / "checkpoint.pt"
         self.log_path = self.path / "log.txt"
         self.lease_path = self.path / "lease.json"
@@ -213,7 +213,7 @@ class RunFolder:
         lost = self.lost_attempts()
         if lost < max_lost:
             return False
-        message = f"its worker died {lost} times in a row without a word, never further; what it said last is in {self.log_path}"
+        message = f"its worker died {lost} times in a row and got no further; what it said last is in {self.log_path}"
         result = RunResult(self.run_id, "failed", cause="crash", message=message)
         if lease.held():
             with suppress(FileExistsError):
@@ -245,6 +245,11 @@ class RunFolder:
             f"the result of run {self.run_id} by process {lease.owner.pid} on {lease.owner.host} is refused: "
             "the run was taken over by another worker meanwhile"
         )
+
+
+def run_path(results_dir: Path | str, run_id: str) -> Path:
+    """Where the folder of a run is."""
+    return Path(results_dir, "runs", run_id[:2], run_id)
 
 
 def run_folders(results_dir: Path | str) -> Iterator[RunFolder]:

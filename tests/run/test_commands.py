@@ -41,7 +41,7 @@ def test_status_counts_the_runs_and_says_why_one_failed(harness, study):
 
 def test_retry_makes_a_failed_run_pending_and_keeps_what_it_left(harness, study):
     assert "0 runs" in harness("retry", "mini", "--cause", "out_of_memory")[2]
-    assert "1 runs" in harness("retry", "mini")[2]
+    assert "1 run (1 diverged) will be tried again" in harness("retry", "mini")[2]
     folder = RunFolder(Path("results"), study[1])
     assert folder.state() == "pending"
     assert list(folder.path.glob("attempts/retried-*.json"))
