@@ -53,6 +53,7 @@ class Training(Settings):
 class Optimizer(Settings):
     """One optimizer for the network; the objective's own parameters use its multipliers and no weight decay.
 
+    eps            what Adam adds to the root of its second moment; momentum is that of sgd
     schedule       multistep: times `gamma` after each of the epochs `milestones`; cosine: to 0 at the last epoch
     warmup_epochs  so many epochs at the beginning train everything but the backbone
     """
@@ -61,6 +62,7 @@ class Optimizer(Settings):
     lr: float = Field(1e-5, gt=0)
     weight_decay: float = Field(4e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
+    eps: float = Field(1e-8, gt=0)
     backbone_lr_multiplier: float = Field(1.0, gt=0)
     embedding_lr_multiplier: float = Field(1.0, gt=0)
     warmup_epochs: int = Field(0, ge=0)

@@ -18,6 +18,7 @@ from harness.training.checkpoint import Checkpoint
 from harness.training.divergence import StepLog, diverged
 from harness.training.history import History
 from harness.training.measure import measure_all
+from harness.training.movement import directions, movement
 from harness.training.network import EmbeddingNetwork
 from harness.training.optimizer import hold, parameters_of
 from harness.training.precision import autocast
@@ -49,6 +50,7 @@ def train_one_epoch(parts: Parts, history: History, context: Context, checkpoint
     set_mode(parts, epoch)
     views = parts.data.bank.batches(parts.data.train_index[under_way.rest], "train", spec.seed, epoch)
     labels = parts.data.train_labels[under_way.batches.to(parts.device)]  # of all batches: a copy waits for the device
+    before = None
     while under_way.step < len(under_way.batches):
         if context.should_stop() or checkpoint.due():
             with timed(history, "checkpoint_seconds"):
@@ -57,6 +59,7 @@ def train_one_epoch(parts: Parts, history: History, context: Context, checkpoint
             raise Interrupted
         with timed(history, "batch_seconds"):
             images = next(views)
+        before = directions(parts.objective) if under_way.step + 1 == len(under_way.batches) else None
         train_one_step(parts, images, labels[under_way.step], under_way.mining, history, under_way.log)
         under_way.step += 1
         check(parts, under_way.log, epoch)
@@ -65,7 +68,8 @@ def train_one_epoch(parts: Parts, history: History, context: Context, checkpoint
     history.spend("steps", len(under_way.batches))
     history.epoch += 1
     history.record("train", "loss", under_way.log.mean_loss())
-    for name, value in told_by_parts(parts):
+    moved = movement(parts.backbone_weights, before, parts.objective)
+    for name, value in (*moved.items(), *told_by_parts(parts)):
         history.record("train", name, value)
 
 

@@ -27,12 +27,18 @@ def make_optimizer(
         {"params": trainable(network.embedding), "lr": settings.lr * settings.embedding_lr_multiplier},
     ]
     for module in others:
-        multipliers: dict[str, float] = getattr(module, "lr_multipliers", {})
-        for name, parameter in module.named_parameters():
-            lr = settings.lr * multipliers.get(name, 1.0)
-            groups.append({"params": [parameter], "lr": lr, "weight_decay": 0.0})
+        groups += [{**group, "weight_decay": 0.0} for group in _at_their_rates(module, settings.lr)]
     optimizer = _optimizer(settings, [group for group in groups if group["params"]])
     return optimizer, _schedule(settings, epochs, optimizer)
+
+
+def _at_their_rates(module: nn.Module, lr: float) -> list[dict[str, Any]]:
+    """The parameters of a part, those of one rate in one group: a fused step takes a group at a time."""
+    multipliers: dict[str, float] = getattr(module, "lr_multipliers", {})
+    by_rate: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        by_rate.setdefault(lr * multipliers.get(name, 1.0), []).append(parameter)
+    return [{"params": parameters, "lr": rate} for rate, parameters in by_rate.items()]
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:
@@ -74,4 +80,4 @@ def _optimizer(settings: Optimizer, groups: list[dict[str, Any]]) -> torch.optim
             groups, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
         )
     kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
-    return kind(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    return kind(groups, lr=settings.lr, eps=settings.eps, weight_decay=settings.weight_decay, fused=True)

@@ -60,6 +60,20 @@ def test_weights_that_were_frozen_from_the_start_are_not_in_the_optimizer():
     assert id(network.embedding.weight) in moved
 
 
+def test_the_parameters_of_a_part_learn_in_one_group_for_each_rate():
+    part = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    part.lr_multipliers = {"0.weight": 50.0, "0.bias": 3.0, "1.weight": 50.0}
+    optimizer, _ = make_optimizer(Optimizer(lr=0.1, weight_decay=0.5), 1, small_network(), part)
+    own = [(group["lr"], len(group["params"]), group["weight_decay"]) for group in optimizer.param_groups[2:]]
+    assert own == [(0.1 * 50.0, 2, 0.0), (0.1 * 3.0, 1, 0.0), (0.1, 1, 0.0)]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_the_eps_of_adam_is_that_of_the_settings(name):
+    optimizer, _ = make_optimizer(Optimizer(name=name, eps=0.5), 1, small_network())
+    assert {group["eps"] for group in optimizer.param_groups} == {0.5}
+
+
 # Warm-up --------------------------------------------------------------------------------------------------------------
 
 
