@@ -30,15 +30,18 @@ def headline(now: Standing, ahead: Forecast) -> str:
 
 
 def left_line(ahead: Forecast) -> str:
-    """What is left and how that is known, in one line."""
-    by = ", ".join(f"{count} by {how}" for how, count in ahead.by.most_common())
-    work = f"{clock(ahead.work_s)} of work for one worker ({by})" if by else ""
+    """How long it will take, or why nobody knows."""
     if ahead.eta_s is not None:
-        return f"about {clock(ahead.eta_s)} left with {_many(ahead.workers, 'worker')}: {work}"
+        return f"about {clock(ahead.eta_s)} left with {_many(ahead.workers, 'worker')}"
     if ahead.unknown:
-        unknown = f"nothing is known yet of how long {_many(ahead.unknown, 'run')} will take"
-        return f"{work}; {unknown}" if work else unknown
-    return f"nobody works; {work}"
+        return f"nothing is known yet of how long {_many(ahead.unknown, 'run')} will take"
+    return f"nobody works; {clock(ahead.work_s)} of work for one worker"
+
+
+def found_line(ahead: Forecast) -> str:
+    """How that is known."""
+    by = ", ".join(f"{count} by {how}" for how, count in ahead.by.most_common())
+    return f"work left for one worker: {clock(ahead.work_s)} (of the open runs, {by})"
 
 
 def text_of(now: Standing, ahead: Forecast, jobs: Sequence[Job], remark: str, results: Path) -> str:
@@ -59,6 +62,8 @@ def first_lines(now: Standing, ahead: Forecast, remark: str) -> Iterator[str]:
     yield counts_line(now.counts)
     if now.open:
         yield left_line(ahead)
+        if ahead.by:
+            yield found_line(ahead)
     if remark:
         yield f"cluster: {remark}"
     spent = now.ended

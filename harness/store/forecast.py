@@ -67,7 +67,10 @@ class Speeds:
             return self.under_way[run.kind], "epochs of their kind under way"
         if run.run_id in self.foreseen:
             return self.foreseen[run.run_id], "`harness plan`"
-        return self.any, "finished runs of other kinds"
+        if self.any is not None:
+            return self.any, "finished runs of other kinds"
+        others = list(self.under_way.values())
+        return (sum(others) / len(others) if others else None), "epochs of other kinds under way"
 
 
 def _means(now: Standing) -> Mapping[Kind, float]:

@@ -174,6 +174,16 @@ def test_an_interrupted_run_has_only_the_rest_of_it_left_and_a_plan_helps_where_
     assert ahead.eta_s is None
 
 
+def test_runs_of_other_kinds_tell_something_where_nothing_better_is_known(harness, study):
+    lease = taken(study[0])
+    assert "nothing is known yet of how long 6 runs will take" in harness("status", "mini")[1]
+    study[0].write_progress({"epoch": 1, "epochs": 2, "seconds": 60})
+    text = harness("status", "mini")[1]
+    assert "about 11:00 left with 1 worker" in text
+    assert "3 by epochs of other kinds under way, 2 by epochs of their kind under way, 1 by their own epochs" in text
+    lease.release()
+
+
 def test_runs_that_are_done_need_no_folder_any_more(harness, study):
     for folder in study:
         finish(folder, 10)
