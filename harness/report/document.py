@@ -43,8 +43,9 @@ def write_report(
 ) -> Path:
     """Write the report of a study to `out/index.html` and return that path.
 
-    `selection` and `analyses` default to what the study says, then to the last epoch and to all analyses. Raises
-    StudyError for a study, selection or analysis that is not known, StoreError when `out` cannot be written.
+    `selection` and `analyses` default to what the study says, then to the last epoch and to all analyses; where the
+    study was planned, that is compared with what runs took, whether it says so or not. Raises StudyError for a study,
+    selection or analysis that is not known, StoreError when `out` cannot be written.
     """
     evidence, chosen = _evidence(database, study, profile, selection, analyses)
     sections = [ORDER[name](evidence) for name in chosen]
@@ -96,7 +97,10 @@ def _evidence(
     for name in chosen:
         if name not in ORDER:
             raise StudyError(f"analysis {name!r} is not known{did_you_mean(name, ORDER)}")
-    return read(database, study, profile=profile, selection=rule), chosen
+    evidence = read(database, study, profile=profile, selection=rule)
+    if analyses is None and len(evidence.estimates) and "estimate" not in chosen:
+        chosen = [*chosen, "estimate"]  # whoever has planned a study wants to know how that came out
+    return evidence, chosen
 
 
 def _wishes(database: Frames, study: str, profile: str | None) -> Mapping[str, Any]:

@@ -51,3 +51,11 @@ def test_estimates_of_two_kinds_are_told_apart_in_the_figure(make, tmp_path):
     assert "steps timed before" in page
     assert "earlier runs" in page
     assert (tmp_path / "figures" / "estimate.png").stat().st_size > 5000
+
+
+def test_a_study_that_was_planned_shows_it_though_its_file_names_other_analyses(make):
+    database = make()
+    database._studies["about"] = [{"analyses": ["leaderboard"]}]
+    assert list(report_json(database, "fair_comparison")["analyses"]) == ["leaderboard", "estimate"]
+    database.estimates = lambda study, profile=None: pd.DataFrame({"run_id": [], "seconds": []})
+    assert list(report_json(database, "fair_comparison")["analyses"]) == ["leaderboard"]
