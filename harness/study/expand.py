@@ -1,7 +1,7 @@
 """From the grid to combinations: a block is a product of axes, and in it a list is an axis, at any depth.
 
 A value that is itself a list is nested once more: `optimizer.milestones: [[30, 60]]` is one list of two epochs. `zip`
-pairs lists of equal length. What a block says is laid over `run`.
+pairs lists of equal length. What a block says is laid over `run`; its `question` is kept for the report.
 """
 
 from __future__ import annotations
@@ -61,12 +61,16 @@ class Axis:
 
 @dataclass(frozen=True)
 class Block:
-    """One block of the grid. `doubtful`: keys of it were not understood, so what seems missing may be misspelt."""
+    """One block of the grid; `question`: what its runs are there to answer, if it says so.
+
+    `doubtful`: keys of it were not understood, so what seems missing may be misspelt.
+    """
 
     axes: tuple[Axis, ...]
     when: Node | None
     place: Place
     doubtful: bool
+    question: str = ""
 
     def count(self) -> int:
         """The number of combinations, without making them."""
@@ -115,9 +119,19 @@ def read_axes(node: Node, mistakes: Mistakes, *, extra: tuple[str, ...]) -> list
 def read_block(node: Node, shared: list[Axis], mistakes: Mistakes) -> Block:
     """One block of `grid`, with the axes that all blocks share."""
     before = len(mistakes)
-    axes = [*read_axes(node, mistakes, extra=("when",)), *shared]
+    axes = [*read_axes(node, mistakes, extra=("when", "question")), *shared]
     _refuse_twice(axes, mistakes)
-    return Block(tuple(axes), node.value.get("when"), node.place.start, len(mistakes) > before)
+    question = _question(node.value.get("question"), mistakes)
+    return Block(tuple(axes), node.value.get("when"), node.place.start, len(mistakes) > before, question)
+
+
+def _question(node: Node | None, mistakes: Mistakes) -> str:
+    if node is None:
+        return ""
+    if not isinstance(node.value, str) or not node.value.strip():
+        mistakes.add(node.place, f"the question of a block is a text, not {describe(node.value)}")
+        return ""
+    return " ".join(node.value.split())
 
 
 def _columns(node: Node, mistakes: Mistakes, *, extra: tuple[str, ...]) -> list[tuple[OptionPath, Node]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ class Study:
     path: Path
     specs: tuple[RunSpec, ...]
     partial: bool = False  # whether `only` has left runs out
+    questions: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # of a block -> its runs, also those left out
 
     @classmethod
     def load(
@@ -59,7 +62,7 @@ class Study:
         chosen = _choose_profile(root, profile, mistakes)
         plan = read_plan(root, chosen, read_overrides(overrides or {}, mistakes), mistakes)
         folder = Path(data or os.environ.get("HARNESS_DATA") or "data")
-        specs = list_runs(plan, _read_only(only or {}, mistakes), mistakes, folder)
+        specs, questions = list_runs(plan, _read_only(only or {}, mistakes), mistakes, folder)
         mistakes.raise_if_any()
         question = root.value.get("question")
         profiles = tuple(root.value["profiles"].value) if "profiles" in root.value else ()
@@ -72,6 +75,7 @@ class Study:
             path=path,
             specs=tuple(specs),
             partial=bool(only),
+            questions=questions,
         )
 
     def runs(self) -> list[RunSpec]:
@@ -79,8 +83,10 @@ class Study:
         return list(self.specs)
 
     def about(self) -> dict[str, Any]:
-        """What the database keeps of a study beside its runs, as plain JSON types: question, analyses, selection."""
-        return {"question": self.question, **self.report.model_dump()}
+        """What the database keeps of a study beside its runs, as plain JSON types: question, analyses, selection, and
+        the questions of the blocks of its grid, in their order, each with the ids of its runs."""
+        blocks = [{"question": question, "runs": list(runs)} for question, runs in self.questions.items()]
+        return {"question": self.question, **self.report.model_dump(), "blocks": blocks}
 
 
 def find_study(study: str | Path) -> Path:
@@ -95,12 +101,15 @@ def find_study(study: str | Path) -> Path:
     return named
 
 
-def list_runs(plan: Plan, only: Condition | None, mistakes: Mistakes, data: Path) -> list[RunSpec]:
-    """The runs of a plan, with everything that is wrong with them recorded."""
+Questions = dict[str, tuple[str, ...]]
+
+
+def list_runs(plan: Plan, only: Condition | None, mistakes: Mistakes, data: Path) -> tuple[list[RunSpec], Questions]:
+    """The runs of a plan and the questions of its blocks, with everything that is wrong with them recorded."""
     if plan.count() > MAX_RUNS:
         place = plan.blocks[0].place if len(plan.blocks) == 1 else replace(plan.blocks[0].place, line=0)
         mistakes.add(place, f"the grid has {plan.count():,} runs; a study has at most {MAX_RUNS:,}")
-        return []
+        return [], {}
     candidates = list(_candidates(plan, mistakes, data))
     kept = _without_excluded(candidates, plan, mistakes)
     wanted = [run for run in kept if only is None or only.holds(run.flat)]
@@ -110,7 +119,16 @@ def list_runs(plan: Plan, only: Condition | None, mistakes: Mistakes, data: Path
     elif not mistakes and only and not wanted:
         explain_no_match(only, [run.flat for run in kept], mistakes, "selects")
     unique = {(run.draft.key, run.seed): run for run in wanted}
-    return [replace(run.draft.spec, seed=run.seed) for run in unique.values()]
+    return [run.spec for run in unique.values()], {} if mistakes else _questions(kept)
+
+
+def _questions(runs: list[_Candidate]) -> Questions:
+    """Question of a block -> the ids of its runs. A run that several blocks ask for stands under each question."""
+    asked: dict[str, dict[str, None]] = {}
+    for run in runs:
+        if run.question:
+            asked.setdefault(run.question, {})[run.spec.run_id] = None
+    return {question: tuple(ids) for question, ids in asked.items()}
 
 
 @dataclass(frozen=True)
@@ -119,6 +137,12 @@ class _Candidate:
 
     draft: Draft
     seed: int
+    question: str
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run itself."""
+        return replace(self.draft.spec, seed=self.seed)
 
     @property
     def flat(self) -> Flat:
@@ -136,7 +160,7 @@ def _candidates(plan: Plan, mistakes: Mistakes, data: Path) -> Iterator[_Candida
         for combination in block.combinations(plan.run, mistakes):
             sections = applied.over(combination)
             drafts.append(resolver.draft(sections, block.place, doubtful=block.doubtful))
-        runs = [_Candidate(draft, seed) for draft in drafts for seed in plan.seeds]
+        runs = [_Candidate(draft, seed, block.question) for draft in drafts for seed in plan.seeds]
         sound = len(mistakes) == before and not plan.overrides
         yield from _when(block.when, runs, mistakes, sound=sound)
     applied.tell_unused()

@@ -207,3 +207,29 @@ def test_ten_thousand_runs_are_read_in_seconds(load):
     begin = time.monotonic()
     assert len(load(text).runs()) == 10_000
     assert time.monotonic() - begin < 15  # takes about 2 s on an idle core; the limit allows for a busy one
+
+
+QUESTIONS = """
+    seeds: 2
+    grid:
+      - {objective: whole, question: "Is the  whole\\n any good?", training.epochs: [1, 2]}
+      - {objective: anchors}
+      - {objective: whole, question: Why again?}
+      - {objective: whole, training.epochs: 2, question: Why again?}
+    """
+
+
+def test_the_question_of_a_block_is_kept_with_its_runs_for_the_report(load):
+    loaded = load(QUESTIONS)
+    blocks = loaded.about()["blocks"]
+    assert [block["question"] for block in blocks] == ["Is the whole any good?", "Why again?"]
+    ids = {(run.objective.name, run.training.epochs, run.seed): run.run_id for run in loaded.runs()}
+    assert blocks[0]["runs"] == [ids["whole", epochs, seed] for epochs in (1, 2) for seed in (0, 1)]
+    longest = max(epochs for _, epochs, _ in ids)
+    assert blocks[1]["runs"] == [ids["whole", epochs, seed] for epochs in (longest, 2) for seed in (0, 1)]
+
+
+def test_a_part_of_a_study_knows_the_questions_of_all_of_it(load):
+    part = load(QUESTIONS, only={"seed": 1})
+    assert len(part.runs()) == 4
+    assert part.about() == load(QUESTIONS).about()

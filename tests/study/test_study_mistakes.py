@@ -75,6 +75,11 @@ ONE_MISTAKE = {
         "grid: [{objective: whole, seeds: 3}]",
         "8:27: 'seeds' is not a section of a run; seeds stand",
     ),
+    "a question that is no text": (
+        "grid: [{objective: whole, question: 5}]",
+        "8:37: the question of a block is a text, not 5",
+    ),
+    "a misspelt question": ("grid: [{objective: whole, qestion: a}]", "8:27: 'qestion' is not a section of a run; did"),
     "a grid that is no list": ("  objective: whole\ngrid: {objective: whole}", "9:7: grid: should be a list"),
     "a block that is no mapping": ("grid: [{objective: whole}, whole]", "8:28: grid: should be a mapping, not 'whole'"),
     "an empty grid": ("  objective: whole\ngrid: []", "the grid expands to no runs"),

@@ -59,7 +59,10 @@ WHOLE_FILE = {
     "empty": ("", "the file is empty"),
     "only a comment": ("# nothing\n", "the file is empty"),
     "only null": ("~\n", "the file is empty"),
-    "a list": ("- a\n- b\n", "small.yaml:1:1: a study is a mapping of keys such as `schema: 1`, `name:` and `run:`, not a list"),
+    "a list": (
+        "- a\n- b\n",
+        "small.yaml:1:1: a study is a mapping of keys such as `schema: 1`, `name:` and `run:`, not a list",
+    ),
     "text": ("hello\n", "not 'hello'"),
     "a tab": ("run:\n\tdataset: dots\n", "small.yaml:2:1: this is not YAML: a tab stands where spaces must"),
     "two documents": ("a: 1\n---\nb: 2\n", "but found another document"),
