@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,21 @@ class Ledger:
 
     def __init__(self, specs: Sequence[RunSpec], results: Path) -> None:
         self.specs = {spec.run_id: spec for spec in specs}
-        self.labels = method_labels(specs)
         self.open = {run_id: RunFolder(results, run_id) for run_id in self.specs}
         self.failed: dict[str, str] = {}
         self.running: list[dict[str, Any]] = []
         self.latest: list[dict[str, Any]] = []
         self.remark = ""
+        self._close_ended()
         for run_id, folder in self.open.items():
             folder.write_spec(self.specs[run_id])
-        self._close_ended()
         self.found = self.finished
         self.begin = time.monotonic()
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """A readable name for each run; nobody asks where nothing is left to do."""
+        return method_labels(list(self.specs.values()))
 
     @property
     def finished(self) -> int:

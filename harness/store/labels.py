@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import fields
 from typing import Any
 
 from harness.specs import KINDS, RunSpec, canonical_json
@@ -13,11 +14,12 @@ ALWAYS = (*KINDS, "seed")
 
 _IN_THE_NAME = ("dataset", "objective", "miner", "regularizer")
 _MISSING = "-"
+_DECIDING = {field.name for field in fields(RunSpec)} - {"seed"}
 
 Flat = dict[str, Any]
 
 
-def varying_paths(specs: Iterable[RunSpec]) -> list[str]:
+def varying_paths(specs: Sequence[RunSpec]) -> list[str]:
     """The axes: those of ALWAYS, then each dotted path that has more than one value among the specs that have it."""
     seen: dict[str, set[str]] = {}
     for spec in specs:
@@ -26,19 +28,30 @@ def varying_paths(specs: Iterable[RunSpec]) -> list[str]:
     return [*ALWAYS, *(path for path, values in seen.items() if len(values) > 1 and path not in ALWAYS)]
 
 
-def method_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
+def method_labels(specs: Sequence[RunSpec]) -> dict[str, str]:
     """run_id -> what the run does, made of what varies among the specs apart from seed and dataset.
 
     Such as `margin (beta=1.2) + distance_weighted` or `rho(0.35) triplet + semihard`. An option is named where runs of
-    one dataset with the same part differ in it. Runs of one dataset and seed have different labels; what is needed for
-    that beyond objective, miner and regularizer stands in brackets.
+    one dataset with the same part differ in it. Runs of one dataset that differ in more than the seed have different
+    labels; what is needed for that beyond objective, miner and regularizer stands in brackets.
     """
-    flats = {spec.run_id: spec.flat() for spec in specs}
+    settings = {spec.run_id: _setting_of(spec) for spec in specs}
+    examples = {settings[spec.run_id]: spec for spec in specs}
+    labels = _labels({key: spec.flat() for key, spec in examples.items()})
+    return {run_id: labels[key] for run_id, key in settings.items()}
+
+
+def _setting_of(spec: RunSpec) -> tuple[int, ...]:
+    """The same for the seeds of one combination, which share its objects: a study of thousands of runs has few."""
+    return tuple(id(value) for name, value in vars(spec).items() if name in _DECIDING)
+
+
+def _labels(flats: dict[Hashable, Flat]) -> dict[Hashable, str]:
     rows = list(flats.values())
     options = {kind: _varying_options(rows, kind) for kind in ("objective", "miner", "regularizer")}
     mined = _objectives_with_several_miners(rows)
-    names = {run_id: _name(flat, options, flat["objective"] in mined) for run_id, flat in flats.items()}
-    return {run_id: names[run_id] + rest for run_id, rest in _rests(flats, names).items()}
+    names = {key: _name(flat, options, flat["objective"] in mined) for key, flat in flats.items()}
+    return {key: names[key] + rest for key, rest in _rests(flats, names).items()}
 
 
 def _objectives_with_several_miners(rows: Sequence[Flat]) -> set[str]:
@@ -90,23 +103,21 @@ def _other_paths(rows: Sequence[Flat]) -> list[str]:
     return [path for path in paths if path != "seed" and path.partition(".")[0] not in _IN_THE_NAME]
 
 
-def _rests(flats: dict[str, Flat], names: dict[str, str]) -> dict[str, str]:
-    """run_id -> ` [sampler=random, batch_size=56]`: the other settings by which runs with one name still differ."""
-    groups: dict[str, tuple[Hashable, ...]] = {
-        run_id: (_dataset(flat), flat["seed"], names[run_id]) for run_id, flat in flats.items()
-    }
-    rests: dict[str, list[str]] = {run_id: [] for run_id in flats}
+def _rests(flats: dict[Hashable, Flat], names: dict[Hashable, str]) -> dict[Hashable, str]:
+    """For each setting ` [sampler=random, batch_size=56]`: the other options by which those of one name differ."""
+    groups: dict[Hashable, tuple[Hashable, ...]] = {key: (_dataset(flat), names[key]) for key, flat in flats.items()}
+    rests: dict[Hashable, list[str]] = {key: [] for key in flats}
     for path in _other_paths(list(flats.values())):
         seen: dict[Hashable, set[str]] = defaultdict(set)
-        for run_id, flat in flats.items():
-            seen[groups[run_id]].add(canonical_json(flat.get(path, _MISSING)))
+        for key, flat in flats.items():
+            seen[groups[key]].add(canonical_json(flat.get(path, _MISSING)))
         if all(len(values) == 1 for values in seen.values()):
             continue
-        for run_id, flat in flats.items():
-            groups[run_id] = (*groups[run_id], canonical_json(flat.get(path, _MISSING)))
+        for key, flat in flats.items():
+            groups[key] = (*groups[key], canonical_json(flat.get(path, _MISSING)))
             if path in flat:
-                rests[run_id].append(_setting(path.rpartition(".")[2], flat[path]))
-    return {run_id: f" [{', '.join(rest)}]" if rest else "" for run_id, rest in rests.items()}
+                rests[key].append(_setting(path.rpartition(".")[2], flat[path]))
+    return {key: f" [{', '.join(rest)}]" if rest else "" for key, rest in rests.items()}
 
 
 def _dataset(flat: Flat) -> str:
