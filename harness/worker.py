@@ -15,21 +15,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.dispatch.own_job import WARNING, own_job, requeue_own_job, seconds_left
 from harness.dispatch.site import SIGNAL_GRAIN_S
-from harness.dispatch.slurm import own_job, requeue_own_job, seconds_left
 from harness.errors import Interrupted, StoreError
 from harness.provenance import provenance
 from harness.specs import RunResult
+from harness.store.attempts import cause_of_death
 from harness.store.files import utc_now
-from harness.store.lease import Lease
+from harness.store.lease import BEAT_S, Lease, silence
 from harness.store.slots import slot_path
 from harness.store.spool import RunFolder
 
 if TYPE_CHECKING:
     from harness.training.assemble import Context
 
-WARNING = signal.SIGUSR2
-"""What submitit has SLURM send before a time limit; with `preempt_send_user_signal` also before a preemption."""
+SILENT_S = 3 * BEAT_S
+"""Who has not touched a lease for so long has probably died, on a machine that is not this one."""
+
+WAIT_S = 2.0
+"""How often a worker that waits for such a run looks again."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Worker:
         return finished
 
     def work(self, stop: Stop) -> int:
-        """Walk the list until a whole walk finds nothing to take, or until asked to stop."""
+        """Walk the list until a whole walk finds nothing to take now or soon, or until asked to stop."""
         stop.on_signals()
         prepare_process(self.threads, self.device)
         finished = 0
@@ -80,7 +84,9 @@ class Worker:
             taken = sum(work_on(RunFolder(self.results, run_id), self, stop) for run_id in self.run_ids)
             finished += taken
             if not taken:
-                break
+                if not any(may_become_free(RunFolder(self.results, run_id)) for run_id in self.run_ids):
+                    break
+                stop.wait(WAIT_S)
         return finished
 
     def context(self, folder: RunFolder, lease: Lease, stop: Stop) -> Context:
@@ -99,7 +105,7 @@ class Worker:
             checkpoint=folder.checkpoint_path,
             evidence=folder.path / "evidence.npz",
             should_stop=should_stop,
-            on_progress=folder.write_progress,
+            on_progress=lambda told: folder.write_progress(told, lease),
         )
 
 
@@ -143,6 +149,18 @@ def prepare_process(threads: int, device: str) -> None:
         torch.backends.cudnn.deterministic = True
 
 
+def may_become_free(folder: RunFolder) -> bool:
+    """Whether a run is held by somebody who is silent, or was an earlier start of the own job.
+
+    Only time can tell whether such a one has died. Somebody must stay to take the run then, as no launch may be there
+    to start another worker.
+    """
+    owner = folder.owner()
+    if owner is None or folder.state() != "running":
+        return False
+    return silence(folder.lease_path, owner) > SILENT_S or cause_of_death(owner, own_job()) == "requeued"
+
+
 def work_on(folder: RunFolder, worker: Worker, stop: Stop) -> bool:
     """Take one run if it is free, train it and publish its result; False when there was nothing to take."""
     if stop.is_set():
@@ -156,6 +174,9 @@ def work_on(folder: RunFolder, worker: Worker, stop: Stop) -> bool:
         except Interrupted:
             folder.abandon(lease, stop.cause(worker.warning_s))
             return False
+        except StoreError:  # not the run's failure: a spec of other code than ours, or a disk that is full
+            folder.abandon(lease)
+            raise
         return publish(result, folder, lease)
 
 

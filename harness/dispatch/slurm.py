@@ -7,8 +7,8 @@ all jobs of one study and results folder share. So a launch that is started agai
 
 from __future__ import annotations
 
-import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,11 +19,9 @@ from typing import Any
 
 import submitit
 
+from harness.dispatch.commands import ClusterSilent, check_installed, said_by
 from harness.dispatch.site import Site
 from harness.errors import EnvironmentLacks
-
-PATIENCE_S = 30
-"""How long a command of SLURM may take; a controller that is away answers after about ten seconds."""
 
 NEVER_TIMED_OUT = 10**6
 """submitit counts time-outs and gives up; ours are no failures, because a run goes on where it was."""
@@ -85,22 +83,25 @@ class Job:
 # Submitting -----------------------------------------------------------------------------------------------------------
 
 
-def submit(task: Callable[[], Any], count: int, name: str, folder: Path, site: Site) -> None:
+def submit(task: Callable[[], Any], count: int, name: str, folder: Path, site: Site, *, of: int = 0) -> None:
     """Submit `count` jobs that each call `task`, in arrays as large as the cluster allows.
 
-    `task` must be picklable. Pickles and logs go into `folder`, which all nodes must see. Raises EnvironmentLacks where
-    SLURM cannot be reached or refuses the job.
+    They are `count` of altogether `of` workers, and get their share of what the site lets run at a time. `task` must be
+    picklable. Pickles and logs go into `folder`, which must be new and seen by all nodes. Raises EnvironmentLacks where
+    SLURM refuses the job, ClusterSilent where it does not answer; what was not submitted leaves nothing behind.
     """
-    executor = _executor(name, folder, site)
+    check_installed()
     most = max_array_size()
     for first in range(0, count, most):
-        with _told_plainly(site), executor.batch():
-            for _ in range(min(most, count - first)):
+        size = min(most, count - first)
+        place = folder if first == 0 else folder.with_name(f"{folder.name}-{first}")
+        executor = _executor(name, place, site, parallel=max(1, site.parallel * size // max(of, count)))
+        with _told_plainly(site, place), executor.batch():
+            for _ in range(size):
                 executor.submit(task)
 
 
-def _executor(name: str, folder: Path, site: Site) -> submitit.SlurmExecutor:
-    check_installed()
+def _executor(name: str, folder: Path, site: Site, parallel: int) -> submitit.SlurmExecutor:
     executor = submitit.SlurmExecutor(folder, max_num_timeout=NEVER_TIMED_OUT, python=site.python)
     wanted = {
         "partition": site.partition,
@@ -114,9 +115,9 @@ def _executor(name: str, folder: Path, site: Site) -> submitit.SlurmExecutor:
         time=site.minutes,
         cpus_per_task=site.cpus,
         ntasks_per_node=1,
-        array_parallelism=site.parallel,
+        array_parallelism=parallel,
         signal_delay_s=site.signal_s,
-        setup=[f"export {variable}={site.cpus}" for variable in THREAD_VARIABLES] + site.setup,
+        setup=_setup(folder, site),
         stderr_to_stdout=True,
         additional_parameters={"requeue": True, "open-mode": "append", **site.extra},
         **{key: value for key, value in wanted.items() if value is not None},
@@ -124,33 +125,37 @@ def _executor(name: str, folder: Path, site: Site) -> submitit.SlurmExecutor:
     return executor
 
 
+def _setup(folder: Path, site: Site) -> list[str]:
+    # submitit refuses to write where a start that was killed has left half of what it wrote.
+    half = f'{shlex.quote(str(folder))}/"${{SLURM_ARRAY_TASK_ID:+${{SLURM_ARRAY_JOB_ID}}_}}'
+    half += '${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}"_*.save_tmp'
+    return [f"rm -f {half}", *(f"export {variable}={site.cpus}" for variable in THREAD_VARIABLES), *site.setup]
+
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @contextmanager
-def _told_plainly(site: Site) -> Iterator[None]:
+def _told_plainly(site: Site, folder: Path) -> Iterator[None]:
     try:
         yield
     except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError, OSError) as error:
-        said = re.findall(r"sbatch: error: (.*)", str(error)) or [str(error).strip().splitlines()[-1]]
+        shutil.rmtree(folder, ignore_errors=True)
+        said = "; ".join(re.findall(r"sbatch: error: (.*)", str(error)) or [str(error).strip().splitlines()[-1]])
+        if any(words in said for words in OF_SILENCE):
+            raise ClusterSilent(f"sbatch failed: {said}") from error
         asked = ", ".join(f"{key} {value}" for key, value in site.model_dump(exclude_defaults=True).items())
-        raise EnvironmentLacks(f"SLURM refused the workers: {'; '.join(said)}; asked for were {asked}") from error
+        raise EnvironmentLacks(f"SLURM refused the workers: {said}; asked for were {asked}") from error
 
 
-def check_installed() -> None:
-    """Raises EnvironmentLacks where SLURM's commands are not there."""
-    missing = [command for command in ("sbatch", "squeue", "scancel", "scontrol") if shutil.which(command) is None]
-    if missing:
-        raise EnvironmentLacks(
-            f"there is no SLURM here: {', '.join(missing)} not found; use `--backend local`, or run this on a login "
-            "node of the cluster"
-        )
+OF_SILENCE = ("Unable to contact", "timed out", "Connection refused", "communication", "Zero Bytes")
+"""What sbatch says when it is the controller that is missing, and not the job that is wrong."""
 
 
 def max_array_size() -> int:
-    """How many jobs one array may have; SLURM counts the indices, which begin at 0."""
-    found = re.search(r"MaxArraySize\s*=\s*(\d+)", _said_by("scontrol", "show", "config"))
-    return max(1, int(found.group(1)) - 1) if found else 1000
+    """How many jobs one array may have: the indices, which begin at 0, are below this."""
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", said_by("scontrol", "show", "config"))
+    return max(1, int(found.group(1))) if found else 1000
 
 
 # Watching and ending --------------------------------------------------------------------------------------------------
@@ -161,7 +166,7 @@ def jobs_named(name: str) -> list[Job]:
 
     Raises EnvironmentLacks where the controller does not answer: then nothing is known, which is not the same as none.
     """
-    lines = _said_by("squeue", "--noheader", "--array", f"--name={name}", "--format=%i|%T|%r").splitlines()
+    lines = said_by("squeue", "--noheader", "--array", f"--name={name}", "--format=%i|%T|%r").splitlines()
     jobs = [Job(*(part.strip() for part in line.split("|", 2))) for line in lines if line.count("|") >= 2]
     return [job for job in jobs if not job.state.startswith(ENDED)]
 
@@ -171,49 +176,5 @@ def end_jobs(name: str) -> None:
 
     Raises EnvironmentLacks where the controller does not answer.
     """
-    _said_by("scancel", "--state=PENDING", f"--name={name}")
-    _said_by("scancel", "--signal=TERM", "--state=RUNNING", f"--name={name}")
-
-
-def _said_by(*command: str) -> str:
-    """What a command of SLURM prints. Raises EnvironmentLacks when it fails or does not answer."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    except FileNotFoundError as error:
-        raise EnvironmentLacks(f"there is no SLURM here: {command[0]} not found") from error
-    except subprocess.TimeoutExpired as error:
-        raise EnvironmentLacks(f"{command[0]} has not answered for {PATIENCE_S} s; is the controller up?") from error
-    if done.returncode:
-        raise EnvironmentLacks(f"{' '.join(command[:2])} failed: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout
-
-
-# Inside a job ---------------------------------------------------------------------------------------------------------
-
-
-def own_job() -> dict[str, Any]:
-    """The job that this process is part of, for its attempts: id and how often it was started before; {} outside."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None:
-        return {}
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    name = f"{array}_{task}" if array and task else job
-    return {"slurm_job": name, "restarts": int(os.environ.get("SLURM_RESTART_COUNT", "0"))}
-
-
-def seconds_left() -> float | None:
-    """Until the time limit of the own job; None where nobody knows."""
-    try:
-        said = _said_by("squeue", "--noheader", f"--jobs={own_job()['slurm_job']}", "--format=%L").strip()
-    except (EnvironmentLacks, KeyError):
-        return None
-    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", said)
-    if not found:
-        return None
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-
-
-def requeue_own_job() -> None:
-    """Put the own job back into the queue; SLURM then ends this process. Raises EnvironmentLacks when it refuses."""
-    _said_by("scontrol", "requeue", own_job()["slurm_job"])
+    said_by("scancel", "--state=PENDING", f"--name={name}")
+    said_by("scancel", "--signal=TERM", "--state=RUNNING", f"--name={name}")

@@ -65,7 +65,7 @@ def launch(
     try:
         if ledger.open and isinstance(machine, Cluster):
             fleet = Fleet(study.name, ledger, results, data, machine)
-            fleet.poll() if detach else fleet.work(look)
+            fleet.ask() if detach else fleet.work(look)
         elif ledger.open and isinstance(machine, Machine):
             prepare_data([ledger.specs[run_id] for run_id in ledger.open], data, results, machine, prepare)
             Crew(ledger, results, data, machine).work(look)

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.dispatch.commands import ClusterSilent, check_installed
+from harness.dispatch.leftovers import remove_old_submissions
 from harness.dispatch.site import Site
-from harness.dispatch.slurm import Job, check_installed, end_jobs, jobs_named, submit
+from harness.dispatch.slurm import Job, end_jobs, jobs_named, submit
 from harness.errors import EnvironmentLacks
 from harness.launch.ledger import Ledger
 from harness.store.files import utc_now
@@ -26,6 +28,9 @@ LOOK_S = 1.0
 
 POLL_S, LONGEST_POLL_S = 2.0, 30.0
 """How often squeue is asked, for all jobs at once: less and less often while nothing changes."""
+
+CANCEL_S = 20.0
+"""How long a cancellation is repeated for jobs that are still there."""
 
 ROUNDS = 3
 """So many full sets of workers that end without any run getting further mean that the next would fare no better."""
@@ -50,12 +55,19 @@ def job_name(study: str, results: Path) -> str:
 
 
 def cancel_jobs(study: str, results: Path) -> int:
-    """End the jobs of a study, the running ones with a checkpoint; gives how many there were."""
+    """End the jobs of a study, the running ones with a checkpoint; gives how many there were.
+
+    They are asked until they are gone, for a while: one that is just starting may not hear the first time, and one that
+    is just being requeued comes back to the queue.
+    """
     name = job_name(study, results)
     jobs = jobs_named(name)
-    if jobs:
+    count, until = len(jobs), time.monotonic() + CANCEL_S
+    while jobs and time.monotonic() < until:
         end_jobs(name)
-    return len(jobs)
+        time.sleep(LOOK_S)
+        jobs = jobs_named(name)
+    return count
 
 
 class Fleet:
@@ -69,44 +81,54 @@ class Fleet:
         self.data = data.absolute()
         self.cluster = cluster
         self.jobs: list[Job] = []
+        self.answered = False  # whether SLURM has, so that silence is a disturbance that will be over
         self.fruitless = 0  # workers submitted since a run last got further
         self.reached = self.progress()
 
     def work(self, tell: Callable[[], None]) -> None:
         """Keep enough jobs in the queue until every run of the study has ended, here or elsewhere."""
-        wait, asked = POLL_S, 0.0
+        self.poll()
+        wait, asked = POLL_S, time.monotonic()
         while self.ledger.open:
-            if time.monotonic() - asked > wait:
-                wait = POLL_S if self.poll() else min(wait * 1.5, LONGEST_POLL_S)
-                asked = time.monotonic()
             begin = time.monotonic()
             tell()
+            if begin - asked > wait:
+                wait = POLL_S if self.poll() else min(wait * 1.5, LONGEST_POLL_S)
+                asked = time.monotonic()
             # A look at ten thousand folders takes a while; it must not become all that the file system does.
             time.sleep(max(LOOK_S, 5 * (time.monotonic() - begin)))
 
     def poll(self) -> bool:
-        """Ask for the jobs and submit what is missing; whether anything is new. An unreachable controller is waited
-        for: running jobs do without it."""
+        """Ask, and say how things stand; whether anything is new.
+
+        A controller that is away is waited for, as running jobs do without it; a refusal of more workers is no reason
+        to leave those alone that are there.
+        """
         before = self.jobs
         try:
-            self.jobs = jobs_named(self.name)
-            self.ledger.remark = remark_on(self.jobs)
-            submitted = self.top_up()
+            submitted = self.ask()
         except EnvironmentLacks as error:
-            if not self.reachable_before():
+            if not (self.answered if isinstance(error, ClusterSilent) else self.jobs):
                 raise
             self.ledger.remark = str(error)
             return False
         return submitted > 0 or self.jobs != before
 
-    def reachable_before(self) -> bool:
-        """Whether SLURM has answered this launch, so that silence is a disturbance and no mistake of the site file."""
-        return bool(self.jobs)
+    def ask(self) -> int:
+        """Look at the jobs and submit what is missing; gives how many. Raises where `top_up` does."""
+        self.jobs = jobs_named(self.name)
+        if not self.answered:
+            self.answered = True
+            remove_old_submissions(self.submissions(), [job.id for job in self.jobs])
+        count = self.top_up()
+        self.ledger.remark = remark_on(self.jobs)
+        return count
 
     def top_up(self) -> int:
         """Submit the workers that are missing, unless another launch is just doing so; gives how many.
 
-        Raises EnvironmentLacks where SLURM refuses them, and when worker after worker ended without getting further.
+        Raises EnvironmentLacks where SLURM refuses them or does not answer, and when worker after worker ended without
+        getting further.
         """
         if self.missing() <= 0:
             return 0
@@ -118,16 +140,17 @@ class Fleet:
             count = self.missing()
             if count > 0:
                 self.check_fruit(count)
-                submit(self.worker(), count, self.name, self.new_folder(), self.cluster.site)
+                submit(self.worker(), count, self.name, self.new_folder(), self.cluster.site, of=self.cluster.workers)
                 self.jobs = jobs_named(self.name)
             return max(0, count)
         finally:
             turn.release()
 
     def missing(self) -> int:
-        """How many workers could be used beside those that are there."""
+        """How many workers could be used beside those that are there, of which each will have a run."""
         waiting = sum(job.waiting for job in self.jobs)
-        return min(self.cluster.workers - len(self.jobs), self.ledger.pending - waiting)
+        there = len(self.jobs)
+        return min(self.cluster.workers - there, self.ledger.pending - waiting, len(self.ledger.open) - there)
 
     def worker(self) -> Worker:
         """What each job does."""
@@ -139,6 +162,10 @@ class Fleet:
         """A folder of its own for the pickles and logs of each submission: a cluster may count its jobs anew."""
         stamp = "".join(character for character in utc_now() if character.isdigit())[:17]
         return self.results / "workers" / "slurm" / f"{self.name}-{stamp}"
+
+    def submissions(self) -> list[Path]:
+        """The folders of all submissions that are left."""
+        return list((self.results / "workers" / "slurm").glob(f"{self.name}-*"))
 
     def check_fruit(self, count: int) -> None:
         """Count workers that achieve nothing."""
@@ -157,7 +184,8 @@ class Fleet:
     def last_words(self, lines: int = 15) -> str:
         """The end of the newest log of a worker."""
         logs = sorted(
-            (self.results / "workers" / "slurm").glob(f"{self.name}-*/*.out"), key=lambda path: path.stat().st_mtime
+            (path for folder in self.submissions() for path in folder.glob("*.out")),
+            key=lambda path: path.stat().st_mtime,
         )
         return "\n".join(logs[-1].read_text(errors="replace").splitlines()[-lines:]) if logs else "nothing"
 

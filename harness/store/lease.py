@@ -197,7 +197,12 @@ def is_stale(path: Path, owner: Owner, limit_s: float = LIMIT_S) -> bool:
     """Whether the owner is surely gone (a process of this machine) or silent for longer than the limit."""
     if owner.host_identity == host_identity() and is_gone(owner.pid, owner.process_start):
         return True
-    return _clock_of(path.parent) - owner.beat > limit_s
+    return silence(path, owner) > limit_s
+
+
+def silence(path: Path, owner: Owner) -> float:
+    """For how many seconds the owner has not touched the lease, by the file system's clock."""
+    return _clock_of(path.parent) - owner.beat
 
 
 def _myself(about: Mapping[str, Any]) -> Owner:

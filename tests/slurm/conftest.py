@@ -7,11 +7,13 @@ and pytest-xdist 3.8, and takes longer: these tests mostly wait.)
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from slurm_cluster import Slurm, testbed, wait_for
+from slurm_study import OnCluster, kill
 
 OWN_FOLDERS = "harness-slurm-test-"
 
@@ -81,3 +83,21 @@ def _stop_abandoned() -> None:
         if not Path("/proc", folder.name.removeprefix(OWN_FOLDERS)).exists():
             testbed("stop", folder)
             shutil.rmtree(folder, ignore_errors=True)  # another process may be at it, too
+
+
+@pytest.fixture
+def study(slurm, tmp_path, bank_cache) -> Iterator[OnCluster]:
+    """The miniature study, to be prepared and run on the cluster; the drawn letters are shared by all tests."""
+    study = OnCluster(slurm, tmp_path, bank_cache)
+    yield study
+    for launch in study.launches:
+        kill(launch)
+
+
+@pytest.fixture
+def short_folder():
+    """One whose name is short enough for sockets, which that of `tmp_path` need not be."""
+    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
+    yield folder
+    testbed("stop", folder)
+    shutil.rmtree(folder)

@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import shutil
-import tempfile
 import time
 from pathlib import Path
 
@@ -12,15 +10,6 @@ from slurm_cluster import Slurm, lines, testbed, wait_for
 
 WAIT = "while :; do sleep 0.1; done"  # a shell runs its traps between two short sleeps
 NEVER_RESTARTED = '[ "${SLURM_RESTART_COUNT:-0}" = 0 ]'
-
-
-@pytest.fixture
-def short_folder():
-    """One whose name is short enough for sockets, which that of `tmp_path` need not be."""
-    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
-    yield folder
-    testbed("stop", folder)
-    shutil.rmtree(folder)
 
 
 def test_every_node_is_ready_in_both_partitions(slurm):

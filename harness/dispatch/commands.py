@@ -1,0 +1,38 @@
+"""Commands of SLURM, run with patience: what they print, or that the cluster does not answer."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+from harness.errors import EnvironmentLacks
+
+PATIENCE_S = 30
+"""How long a command may take; a controller that is away answers after about ten seconds."""
+
+
+class ClusterSilent(EnvironmentLacks):
+    """SLURM did not answer, so that nothing is known: not the same as having no jobs, and often soon over."""
+
+
+def check_installed() -> None:
+    """Raises EnvironmentLacks where SLURM's commands are not there."""
+    missing = [command for command in ("sbatch", "squeue", "scancel", "scontrol") if shutil.which(command) is None]
+    if missing:
+        raise EnvironmentLacks(
+            f"there is no SLURM here: {', '.join(missing)} not found; use `--backend local`, or run this on a login "
+            "node of the cluster"
+        )
+
+
+def said_by(*command: str) -> str:
+    """What a command prints. Raises ClusterSilent when it fails or takes too long, EnvironmentLacks without SLURM."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    except FileNotFoundError as error:
+        raise EnvironmentLacks(f"there is no SLURM here: {command[0]} not found") from error
+    except subprocess.TimeoutExpired as error:
+        raise ClusterSilent(f"{command[0]} has not answered for {PATIENCE_S} s; is the controller up?") from error
+    if done.returncode:
+        raise ClusterSilent(f"{' '.join(command[:2])} failed: {' '.join((done.stderr or done.stdout).split())}")
+    return done.stdout
