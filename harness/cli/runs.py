@@ -261,7 +261,7 @@ def work(
     data: DataOption = None,
 ) -> None:
     """One worker by hand: take free runs of a results folder until none is left."""
-    from harness.dispatch.slurm import own_job
+    from harness.dispatch.own_job import own_job
     from harness.store.spool import run_folders
     from harness.worker import Worker
 

@@ -52,10 +52,12 @@ def train_one_epoch(parts: Parts, history: History, context: Context, checkpoint
     labels = parts.data.train_labels[under_way.batches.to(parts.device)]  # of all batches: a copy waits for the device
     before = None
     while under_way.step < len(under_way.batches):
-        if context.should_stop() or checkpoint.due():
+        stop = context.should_stop()  # asked once: whoever asks between the two lines below has to wait for a step
+        if stop or checkpoint.due():
             with timed(history, "checkpoint_seconds"):
                 checkpoint.save(history, under_way)
-        if context.should_stop():
+            parts.teller.kept()
+        if stop:
             raise Interrupted
         with timed(history, "batch_seconds"):
             images = next(views)

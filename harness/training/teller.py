@@ -34,6 +34,10 @@ class Teller:
         self._note(history)
         self.say(self.last)
 
+    def kept(self) -> None:
+        """A checkpoint inside an epoch was kept; always told, as the next attempt begins there."""
+        self.say(self.last)
+
     def step(self, doing: str, done: int, total: int) -> None:
         """`done` of `total` steps of what is being done; told when there was silence for a while."""
         if doing == "training":

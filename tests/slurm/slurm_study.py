@@ -153,3 +153,11 @@ def kill(process: subprocess.Popen) -> None:
 def wait_for(happened: Callable[[], object], seconds: float = 90.0) -> None:
     """Wait longer than for SLURM alone: a worker that starts imports torch, at the pace of a busy machine."""
     slurm_cluster.wait_for(happened, seconds)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there, and not only not yet waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -1,10 +1,11 @@
-"""What a cluster does to jobs: preemption, time limits, nodes that fail or are cut off. Every run ends as if undisturbed."""
+"""What a cluster does to jobs: preemption, time limits, failing nodes. Every run ends as if nothing had happened."""
 
+import itertools
 import os
 import signal
 
 import pytest
-from slurm_study import wait_for
+from slurm_study import is_alive, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -78,14 +79,5 @@ def test_the_late_result_of_a_worker_on_a_node_that_was_cut_off_is_refused(study
 def computed_twice(study) -> int:
     """Steps that two attempts on the same run have computed, by the words of the attempts."""
     attempts = [folder.attempts() for folder in study.runs()]
-    pairs = [(before, after) for each in attempts for before, after in zip(each, each[1:], strict=False)]
+    pairs = [(before, after) for each in attempts for before, after in itertools.pairwise(each)]
     return sum(before.last_step - after.first_step for before, after in pairs)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process is there, and not only not yet waited for."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
