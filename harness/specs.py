@@ -138,7 +138,7 @@ class RunSpec:
     dataset: Choice
     backbone: Choice
     objective: Choice
-    sampler: Choice
+    sampler: Choice | None  # None where the miner plans the batches
     seed: int
     miner: Choice | None = None
     regularizer: Choice | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.registry import OBJECTIVES, REGULARIZERS
+from harness.registry import MINERS, OBJECTIVES, REGULARIZERS
 from harness.study.mistakes import Mistakes, Place
 from harness.study.resolve import Draft, known_parts
 
@@ -61,8 +61,26 @@ def _takes(draft: Draft) -> str:
     return str(getattr(OBJECTIVES.get(draft.spec.objective.name), "takes", "batch"))
 
 
+def _check_sampler(draft: Draft, tell: Tell) -> None:
+    miner, sampler, batch_size = draft.spec.miner, draft.spec.sampler, draft.spec.training.batch_size
+    plans = miner is not None and getattr(MINERS.get(miner.name), "plans", False)
+    if sampler is None and not plans:
+        message = f"these runs have no sampler, and no miner that plans its batches; name one{known_parts('sampler')}"
+        tell(message, *draft.places("sampler.name", "miner.name"))
+    if miner is None or not plans:
+        return
+    if sampler is not None:
+        own = f"miner {miner.name!r} plans the batches itself and has no use for sampler {sampler.name!r}"
+        tell(f"{own}; right would be `sampler: none`", *draft.places("sampler.name", "miner.name"))
+    if batch_size % 3:
+        near = " or ".join(str(size) for size in (batch_size // 3 * 3, batch_size // 3 * 3 + 3) if size)
+        message = f"a batch of {batch_size} images is not whole triplets, of which miner {miner.name!r} plans it"
+        tell(f"{message}; {near} could be", *draft.places("training.batch_size", "miner.name"))
+
+
 def _check_batch_size(draft: Draft, tell: Tell) -> None:
-    batch_size, each = draft.spec.training.batch_size, draft.spec.sampler.options.get("samples_per_class")
+    batch_size, sampler = draft.spec.training.batch_size, draft.spec.sampler
+    each = sampler.options.get("samples_per_class") if sampler else None
     if not isinstance(each, int) or each < 1 or batch_size % each == 0:
         return
     near = sorted({max(each, batch_size // each * each), (batch_size // each + 1) * each})
@@ -122,6 +140,7 @@ def _is_frozen(draft: Draft) -> bool:
 _CHECKS = (
     (_check_miner, ("objective", "miner")),
     (_check_regularizer, ("objective", "regularizer")),
+    (_check_sampler, ("miner", "sampler", "training")),
     (_check_batch_size, ("sampler", "training")),
     (_check_views, ("backbone", "training")),
     (_check_frozen_weights, ("backbone",)),

@@ -15,14 +15,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.errors import HarnessError, OptionError, did_you_mean
-from harness.registry import METRICS, REGISTRIES
+from harness.registry import METRICS, MINERS, REGISTRIES
 from harness.specs import KINDS, SPLITS, Choice, Evaluation, Optimizer, RunSpec, Settings, Training, canonical_json
 from harness.study.mistakes import Mistakes, Place
 from harness.study.schema import explain
 from harness.study.sections import OptionPath, Sections
 from harness.study.source import Node, describe
 
-OPTIONAL = ("miner", "regularizer")
+OPTIONAL = ("miner", "sampler", "regularizer")
 MODELS: dict[str, type[Settings]] = {"training": Training, "optimizer": Optimizer, "evaluation": Evaluation}
 
 
@@ -85,7 +85,9 @@ class Resolver:
         for kind in KINDS:
             if kind not in sections and kind not in OPTIONAL and not doubtful:
                 self.mistakes.add(block, f"these runs have no {kind}; name one here or in `run`{known_parts(kind)}")
-            checked[kind] = self._part(kind, sections.get(kind))
+            planned = kind == "sampler" and plans_batches(checked["miner"])
+            said = None if planned and not _is_said(sections.get(kind)) else sections.get(kind)
+            checked[kind] = self._part(kind, said)
         broken = frozenset(name for name, found in checked.items() if found is None)
         good = [
             found or _Good(MODELS[name]() if name in MODELS else Choice("?"), "?") for name, found in checked.items()
@@ -137,6 +139,16 @@ class Resolver:
             elif not partial:  # an option that is missing here may be given by the blocks
                 self.mistakes.add(node.find(["name"]).place, problem.message)
         return None
+
+
+def plans_batches(miner: _Good | None) -> bool:
+    """Whether a miner makes the batches, too, so that a run has no sampler."""
+    chosen = miner.value if miner else None
+    return chosen is not None and getattr(MINERS.get(chosen.name), "plans", False) is True
+
+
+def _is_said(part: Node | None) -> bool:
+    return part is not None and str(part.value["name"].place) != str(Place.nowhere())
 
 
 def known_parts(kind: str) -> str:

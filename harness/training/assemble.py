@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.errors import DataError, Interrupted
+from harness.errors import DataError, Interrupted, StudyError
 from harness.measured import Family
 from harness.registry import BACKBONES, METRICS, MINERS, OBJECTIVES, REGULARIZERS, SAMPLERS
 from harness.seeding import seed_for
@@ -54,7 +54,7 @@ class Parts:
     average: MovingAverage | None
     objective: nn.Module
     miner: Any  # None where the objective takes the whole batch
-    sampler: Any
+    sampler: Any  # the miner itself where that plans the batches
     regularizer: Any  # None or an nn.Module
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
@@ -85,6 +85,8 @@ def assemble(spec: RunSpec, context: Context) -> Parts:
     network = EmbeddingNetwork(backbone, dim, objective_class.normalize, layer_norm)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     supplied = {"num_classes": data.num_classes, "embedding_dim": dim}
+    batches = {"labels": data.train_labels.cpu(), "batch_size": spec.training.batch_size}
+    miner = MINERS.build(spec.miner, **supplied, **batches) if spec.miner else None
     torch.manual_seed(seed_for(spec.seed, "objective"))
     objective = OBJECTIVES.build(spec.objective, **supplied).to(device)
     torch.manual_seed(seed_for(spec.seed, "regularizer"))
@@ -100,8 +102,8 @@ def assemble(spec: RunSpec, context: Context) -> Parts:
         backbone_weights=trainable(network.backbone),
         average=MovingAverage(network, spec.training.ema) if spec.training.ema else None,
         objective=objective,
-        miner=MINERS.build(spec.miner, **supplied) if spec.miner else None,
-        sampler=SAMPLERS.build(spec.sampler, labels=data.train_labels.cpu(), batch_size=spec.training.batch_size),
+        miner=miner,
+        sampler=SAMPLERS.build(spec.sampler, **batches) if spec.sampler else planning(miner),
         regularizer=regularizer,
         optimizer=optimizer,
         schedule=schedule,
@@ -124,6 +126,13 @@ def _open(spec: RunSpec, context: Context, device: torch.device, teller: Teller)
 
     place = spec.dataset, context.data_root, context.cache, device, spec.training.augmentation
     return open_data(*place, features if is_frozen(spec) else None)
+
+
+def planning(miner: Any) -> Any:
+    """A miner that makes the batches, too; raises StudyError for any other, which needs a sampler."""
+    if not getattr(miner, "plans", False):
+        raise StudyError("a run without a sampler needs a miner that plans its batches, such as 'smart'")
+    return miner
 
 
 def _families(choices: list[Choice]) -> dict[str, Family]:

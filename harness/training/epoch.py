@@ -77,7 +77,7 @@ def train_one_epoch(parts: Parts, history: History, context: Context, checkpoint
 
 def told_by_parts(parts: Parts) -> Iterator[tuple[str, float]]:
     """What parts have to tell of the epoch that they have just seen, as numbers for curves: `epoch_numbers()`."""
-    for part in (parts.miner, parts.sampler, parts.objective, parts.regularizer):
+    for part in dict.fromkeys((parts.miner, parts.sampler, parts.objective, parts.regularizer)):
         yield from getattr(part, "epoch_numbers", dict)().items()
 
 
@@ -89,7 +89,9 @@ def begin_epoch(parts: Parts, history: History, checkpoint: Checkpoint) -> Epoch
         under_way.take_up(left)
         return under_way
     with timed(history, "sampling_seconds"):
-        batches = epoch_batches(parts, history.epoch)
+        batches = epoch_batches(parts, history.epoch, history)
+    for stage, seconds in getattr(parts.sampler, "epoch_cost", dict)().items():
+        history.spend(stage, seconds)
     return EpochUnderWay(parts.spec.seed, history.epoch, batches, parts.device)
 
 
@@ -99,10 +101,13 @@ def set_mode(parts: Parts, epoch: int) -> None:
     hold(parts.network.backbone, parts.backbone_weights, epoch < parts.spec.optimizer.warmup_epochs)
 
 
-def epoch_batches(parts: Parts, epoch: int) -> Tensor:
+def epoch_batches(parts: Parts, epoch: int, history: History | None = None) -> Tensor:
     """Positions into the training set [steps, B]; a sampler that plans from embeddings gets the current ones."""
     generator = torch.Generator().manual_seed(seed_for(parts.spec.seed, "batches", epoch))
-    embeddings = embed(parts, parts.data.train_index) if parts.sampler.needs_embeddings else None
+    embeddings = None
+    if parts.sampler.needs_embeddings:
+        with timed(history or History(), "plan_embed_seconds"):
+            embeddings = embed(parts, parts.data.train_index)
     batches: Tensor = parts.sampler.epoch(generator, embeddings)
     return batches
 

@@ -11,6 +11,7 @@ from harness.registry import MINERS, OBJECTIVES, build
 from harness.tuples import Triplets, present
 
 EMPTY = Triplets(*torch.empty(3, 0, dtype=torch.int64))
+IN_A_BATCH = [name for name in MINERS.names() if not getattr(MINERS.get(name), "plans", False)]
 WITHOUT_PROXIES = [name for name in OBJECTIVES.names() if OBJECTIVES.get(name).proxy_table is None]
 RANDOM = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
 DEGENERATE = {
@@ -87,7 +88,7 @@ def test_embeddings_that_are_not_numbers_give_a_loss_that_is_none(name):
 
 
 @pytest.mark.parametrize("options", [{}, {"upper_cutoff": None}])
-@pytest.mark.parametrize("name", MINERS.names())
+@pytest.mark.parametrize("name", IN_A_BATCH)
 def test_miners_pass_on_embeddings_that_are_not_numbers(name, options):
     known = MINERS.schema(name).model_fields
     options = {option: value for option, value in options.items() if option in known}
@@ -155,7 +156,7 @@ def test_objectives_that_take_triplets_say_so_when_they_get_none(name):
         assert part(embeddings, labels, None).isfinite()
 
 
-@pytest.mark.parametrize("name", sorted(set(MINERS.names()) - {"intra_class", "random_label"}))
+@pytest.mark.parametrize("name", sorted(set(IN_A_BATCH) - {"intra_class", "random_label"}))
 def test_every_miner_gives_valid_triplets(name):
     embeddings, labels = balanced_batch(classes=6, dim=8)
     anchor, positive, negative = drawn_by(name, embeddings, labels)
@@ -167,7 +168,7 @@ def test_every_miner_gives_valid_triplets(name):
 
 
 @pytest.mark.parametrize("case", DEGENERATE)
-@pytest.mark.parametrize("name", MINERS.names())
+@pytest.mark.parametrize("name", IN_A_BATCH)
 def test_every_miner_survives_degenerate_batches(name, case):
     embeddings, labels = DEGENERATE[case]
     mined = drawn_by(name, embeddings, torch.tensor(labels))
@@ -177,7 +178,7 @@ def test_every_miner_survives_degenerate_batches(name, case):
         assert (len(mined.anchor) > 0) == (len(all_triplets(labels).anchor) > 0)
 
 
-@pytest.mark.parametrize("name", MINERS.names())
+@pytest.mark.parametrize("name", IN_A_BATCH)
 def test_the_generator_alone_decides_what_a_miner_draws(name):
     embeddings, labels = balanced_batch(classes=8, per_class=4, dim=8)
     torch.manual_seed(1)
@@ -190,7 +191,7 @@ def test_the_generator_alone_decides_what_a_miner_draws(name):
     assert same == (name == "hard")
 
 
-@pytest.mark.parametrize("name", MINERS.names())
+@pytest.mark.parametrize("name", IN_A_BATCH)
 def test_miners_leave_no_trace_in_the_gradient(name):
     embeddings, labels = balanced_batch(classes=4, dim=8)
     embeddings.requires_grad_()
@@ -198,7 +199,7 @@ def test_miners_leave_no_trace_in_the_gradient(name):
 
 
 @pytest.mark.parametrize("dim", [2, 3, 128, 2048])
-@pytest.mark.parametrize("name", MINERS.names())
+@pytest.mark.parametrize("name", IN_A_BATCH)
 def test_miners_work_in_any_dimension_and_half_precision(name, dim):
     embeddings, labels = balanced_batch(classes=8, dim=dim)
     for cast in (torch.float64, torch.float16):
@@ -230,7 +231,7 @@ def test_objectives_agree_on_gpu_and_cpu_without_making_the_host_wait(name, acce
         torch.testing.assert_close(gradient_there.cpu(), gradient, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", MINERS.names())
+@pytest.mark.parametrize("name", IN_A_BATCH)
 def test_miners_on_a_gpu_do_not_make_the_host_wait(name, accelerator):
     embeddings, labels = (one.to(accelerator) for one in balanced_batch(classes=6, dim=8))
     labels[0] = 99
