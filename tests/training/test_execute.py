@@ -63,7 +63,7 @@ def test_an_interrupted_run_goes_on_to_the_numbers_of_an_undisturbed_one(mini_sp
     assert context.checkpoint.exists()
     epochs = []
     resumed = execute(spec, dataclasses.replace(context, on_progress=lambda told: epochs.append(told["epoch"])))
-    assert epochs == [3, 4]  # it did go on, not begin anew
+    assert epochs == [2, 3, 4]  # where it goes on is told first, and it does not begin anew
     assert without_cost(resumed) == without_cost(undisturbed)
 
 
