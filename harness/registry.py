@@ -48,7 +48,16 @@ class EmbeddingOptions(BaseModel):
     views: int = Field(1, ge=1)
 
 
-COMMON: dict[str, type[BaseModel]] = {"backbone": EmbeddingOptions}
+class LabelOptions(BaseModel):
+    """The options of every data set, which say what the harness does with its labels.
+
+    label_noise  share of the training images that get the label of another class; the test is never touched
+    """
+
+    label_noise: float = Field(0.0, ge=0, lt=1)
+
+
+COMMON: dict[str, type[BaseModel]] = {"backbone": EmbeddingOptions, "dataset": LabelOptions}
 """Kind -> the options that all its parts have."""
 
 

@@ -125,7 +125,7 @@ def _open(spec: RunSpec, context: Context, device: torch.device, teller: Teller)
         return feature_bank(bank, recipe_of(spec), context.data_root, context.cache, device, tell)
 
     place = spec.dataset, context.data_root, context.cache, device, spec.training.augmentation
-    return open_data(*place, features if is_frozen(spec) else None)
+    return open_data(*place, features if is_frozen(spec) else None, spec.seed)
 
 
 def planning(miner: Any) -> Any:

@@ -17,6 +17,7 @@ from harness.registry import DATASETS
 from harness.specs import Choice, canonical_json
 from harness.training.bank import Bank, build_bank
 from harness.training.features import FeatureBank
+from harness.training.label_noise import noisy_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,16 +31,18 @@ class TrainingData:
     test_labels: Tensor
     digest: str
     split_digest: str  # of the names of training and test classes
+    true_train_labels: Tensor | None = None  # int64 [N], where `train_labels` are wrong on purpose
     test_gallery: Tensor | None = None  # bool [N], on the device: test images in which the others, the queries, search
 
     @property
     def num_classes(self) -> int:
         """Number of training classes."""
-        return int(self.train_labels.max()) + 1
+        return int(self.split("train")[1].max()) + 1
 
     def split(self, name: str) -> tuple[Tensor, Tensor]:
-        """Indices and labels of "train" or "test"."""
-        return (self.train_index, self.train_labels) if name == "train" else (self.test_index, self.test_labels)
+        """Indices and labels of "train" or "test", as they are measured: with the true labels."""
+        true = self.train_labels if self.true_train_labels is None else self.true_train_labels
+        return (self.train_index, true) if name == "train" else (self.test_index, self.test_labels)
 
     def gallery(self, name: str) -> Tensor | None:
         """Which images of a split are its gallery, bool [N]; None where each image is both query and gallery."""
@@ -53,15 +56,21 @@ def open_data(
     device: torch.device,
     augmentation: str,
     features: Callable[[Bank], FeatureBank] | None = None,
+    seed: int = 0,
 ) -> TrainingData:
-    """The data of a choice, with its bank on the device when it fits there, or with what `features` makes of it."""
+    """The data of a choice, with its bank on the device when it fits there, or with what `features` makes of it.
+
+    The run's seed decides which labels are wrong where the choice has `label_noise`.
+    """
     source, bank = _bank_of(choice, data_root, cache)
     train, test = bank.is_train.nonzero().squeeze(1), (~bank.is_train).nonzero().squeeze(1)
+    labels, noise = bank.labels[train], float(choice.options.get("label_noise", 0))
     return TrainingData(
         bank=features(bank) if features else bank.on(device, augmentation),
         train_index=train,
         test_index=test,
-        train_labels=bank.labels[train].to(device),
+        train_labels=(noisy_labels(labels, noise, seed) if noise else labels).to(device),
+        true_train_labels=labels.to(device) if noise else None,
         test_labels=bank.labels[test].to(device),
         digest=source.digest,
         split_digest=source.split_digest,
@@ -75,7 +84,8 @@ def open_bank(choice: Choice, data_root: Path, cache: Path) -> Bank:
 
 
 def _bank_of(choice: Choice, data_root: Path, cache: Path) -> tuple[ImageSource, Bank]:
-    return _opened(canonical_json([choice.name, dict(choice.options)]), data_root, cache)
+    options = {name: value for name, value in choice.options.items() if name != "label_noise"}
+    return _opened(canonical_json([choice.name, options]), data_root, cache)
 
 
 @lru_cache(maxsize=4)
