@@ -11,6 +11,10 @@ PATIENCE_S = 30
 """How long a command may take; a controller that is away answers after about ten seconds."""
 
 
+OF_SILENCE = ("Unable to contact", "timed out", "Connection refused", "communication", "Zero Bytes")
+"""What a command says when it is the controller that is missing, and not what was asked that is wrong."""
+
+
 class ClusterSilent(EnvironmentLacks):
     """SLURM did not answer, so that nothing is known: not the same as having no jobs, and often soon over."""
 
@@ -23,6 +27,11 @@ def check_installed() -> None:
             f"there is no SLURM here: {', '.join(missing)} not found; use `--backend local`, or run this on a login "
             "node of the cluster"
         )
+
+
+def is_silence(said: str) -> bool:
+    """Whether a command failed because the controller does not answer."""
+    return any(words in said for words in OF_SILENCE)
 
 
 def said_by(*command: str) -> str:

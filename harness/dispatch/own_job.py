@@ -8,7 +8,7 @@ import signal
 import time
 from typing import Any
 
-from harness.dispatch.commands import ClusterSilent, said_by
+from harness.dispatch.commands import ClusterSilent, is_silence, said_by
 from harness.errors import EnvironmentLacks
 
 WARNING = signal.SIGUSR2
@@ -44,7 +44,7 @@ def seconds_left() -> float | None:
 def requeue_own_job() -> None:
     """Put the own job back into the queue; SLURM then ends this process.
 
-    Raises ClusterSilent when that has failed for a minute, as for a job that may not be requeued.
+    Raises ClusterSilent when the controller was away for a minute, or refuses as for a job that may not be requeued.
     """
     # SLURM signals everything in the job, and scontrol would die of a warning that it does not ignore.
     signal.signal(WARNING, signal.SIG_IGN)
@@ -53,7 +53,7 @@ def requeue_own_job() -> None:
         try:
             said_by("scontrol", "requeue", own_job()["slurm_job"])
             return
-        except ClusterSilent:
-            if time.monotonic() > until:
+        except ClusterSilent as error:
+            if time.monotonic() > until or not is_silence(str(error)):
                 raise
             time.sleep(REQUEUE_EVERY_S)

@@ -19,7 +19,7 @@ from typing import Any
 
 import submitit
 
-from harness.dispatch.commands import ClusterSilent, check_installed, said_by
+from harness.dispatch.commands import ClusterSilent, check_installed, is_silence, said_by
 from harness.dispatch.site import Site
 from harness.errors import EnvironmentLacks
 
@@ -142,14 +142,10 @@ def _told_plainly(site: Site, folder: Path) -> Iterator[None]:
     except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError, OSError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         said = "; ".join(re.findall(r"sbatch: error: (.*)", str(error)) or [str(error).strip().splitlines()[-1]])
-        if any(words in said for words in OF_SILENCE):
+        if is_silence(said):
             raise ClusterSilent(f"sbatch failed: {said}") from error
         asked = ", ".join(f"{key} {value}" for key, value in site.model_dump(exclude_defaults=True).items())
         raise EnvironmentLacks(f"SLURM refused the workers: {said}; asked for were {asked}") from error
-
-
-OF_SILENCE = ("Unable to contact", "timed out", "Connection refused", "communication", "Zero Bytes")
-"""What sbatch says when it is the controller that is missing, and not the job that is wrong."""
 
 
 def max_array_size() -> int:

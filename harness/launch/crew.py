@@ -18,7 +18,7 @@ PATIENCE_S = 30.0
 """How long an interrupted launch waits for its workers to end by themselves."""
 
 DEATHS = 8
-"""So many workers in a row that died without any run being finished mean that the next would fare no better."""
+"""So many workers in a row that died without any run getting further mean that the next would fare no better."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Crew:
         self.data = data.absolute()
         self.machine = machine
         self.workers: dict[int, LocalWorker] = {}  # slot -> worker
-        self.deaths = 0  # since a run was last finished
-        self.finished = ledger.finished
+        self.deaths = 0  # since a run last got further
+        self.reached = ledger.progress
 
     def work(self, tell: Callable[[], None]) -> None:
         """Keep the slots filled until every run of the study has ended, here or elsewhere."""
@@ -62,14 +62,14 @@ class Crew:
     def bury_dead(self) -> None:
         """Forget workers that have ended.
 
-        Raises EnvironmentLacks when one after the other was killed and no run got finished between.
+        Raises EnvironmentLacks when one after the other was killed and no run got further between.
         """
         for slot, worker in list(self.workers.items()):
             if worker.alive():
                 continue
             del self.workers[slot]
-            if worker.ended_well() or self.ledger.finished > self.finished:
-                self.deaths, self.finished = 0, self.ledger.finished
+            if worker.ended_well() or self.ledger.progress > self.reached:
+                self.deaths, self.reached = 0, self.ledger.progress
                 continue
             self.deaths += 1
             if self.deaths >= DEATHS:

@@ -83,7 +83,7 @@ class Fleet:
         self.jobs: list[Job] = []
         self.answered = False  # whether SLURM has, so that silence is a disturbance that will be over
         self.fruitless = 0  # workers submitted since a run last got further
-        self.reached = self.progress()
+        self.reached = ledger.progress
 
     def work(self, tell: Callable[[], None]) -> None:
         """Keep enough jobs in the queue until every run of the study has ended, here or elsewhere."""
@@ -169,17 +169,13 @@ class Fleet:
 
     def check_fruit(self, count: int) -> None:
         """Count workers that achieve nothing."""
-        if self.progress() != self.reached:
-            self.fruitless, self.reached = 0, self.progress()
+        if self.ledger.progress > self.reached:
+            self.fruitless, self.reached = 0, self.ledger.progress
         if self.fruitless >= ROUNDS * self.cluster.workers:
             raise EnvironmentLacks(
                 f"{self.fruitless} workers ended and no run got further; the last said:\n{self.last_words()}"
             )
         self.fruitless += count
-
-    def progress(self) -> tuple[int, float]:
-        """How far the study is: runs that have ended, epochs of those that are under way."""
-        return self.ledger.finished, sum(run.get("epoch", 0) for run in self.ledger.running)
 
     def last_words(self, lines: int = 15) -> str:
         """The end of the newest log of a worker."""

@@ -41,6 +41,7 @@ class Ledger:
         self.open = {run_id: RunFolder(results, run_id) for run_id in self.specs}
         self.failed: dict[str, str] = {}
         self.running: list[dict[str, Any]] = []
+        self.furthest: dict[str, int] = {}  # run_id -> the most steps that it was ever seen to have behind it
         self.latest: list[dict[str, Any]] = []
         self.remark = ""
         self._close_ended()
@@ -64,6 +65,11 @@ class Ledger:
         """Runs that nobody works on."""
         return len(self.open) - len(self.running)
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How far the study has ever been: runs that have ended, and steps of those that have not. Only grows."""
+        return self.finished, sum(self.furthest.get(run_id, 0) for run_id in self.open)
+
     def look(self) -> list[str]:
         """Read the folders of the open runs again; gives the runs that have ended since the last look."""
         ended = self._close_ended()
@@ -80,7 +86,9 @@ class Ledger:
             if state in ("done", "failed"):
                 ended[run_id] = self.open.pop(run_id)
             elif state == "running":
-                self.running.append(self._row(run_id) | (folder.read_progress() or {}))
+                told = folder.read_progress() or {}
+                self.running.append(self._row(run_id) | told)
+                self.furthest[run_id] = max(self.furthest.get(run_id, 0), told.get("steps", 0))
             if state == "failed":
                 self.failed[run_id] = read_ended(folder).cause or "exception"
         return ended

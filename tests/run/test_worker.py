@@ -1,12 +1,25 @@
 """What one worker does with what it gets: too late, unwritable, asked to stop."""
 
 import json
+import os
+import signal
+import time
 
 import pytest
 
+from harness.errors import StoreError
 from harness.specs import Measurement, RunResult
 from harness.store.spool import RunFolder
-from harness.worker import Stop, Worker, publish, work_on
+from harness.worker import Stop, Worker, may_become_free, publish, work_on
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """A worker listens to signals in place of who did before; the tests get theirs back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -50,3 +63,52 @@ def test_only_one_worker_holds_a_slot(tmp_path):
     assert Worker(tmp_path, tmp_path, ["no such run"], slot=0)() == 0  # it would fail on the run if it tried
     held.release()
     assert taken_slots(tmp_path, 2) == set()
+
+
+@pytest.fixture
+def held_elsewhere(folder):
+    """Makes the lease of the run one of another machine, in a job of SLURM, that was touched so long ago."""
+
+    def hold(seconds_ago):
+        folder.take(beat_s=1000, provenance={"slurm_job": "17_3", "restarts": 0})
+        owner = json.loads(folder.lease_path.read_text())
+        folder.lease_path.write_text(json.dumps({**owner, "host_identity": "another"}))
+        os.utime(folder.lease_path, (time.time() - seconds_ago,) * 2)
+
+    return hold
+
+
+@pytest.mark.parametrize(("seconds_ago", "waits"), [(2, False), (30, True)])
+def test_a_worker_waits_for_a_run_whose_owner_is_silent_and_for_no_other(folder, held_elsewhere, seconds_ago, waits):
+    held_elsewhere(seconds_ago)
+    assert folder.state() == "running"
+    assert may_become_free(folder) is waits
+
+
+@pytest.mark.parametrize(("restarts", "waits"), [("0", False), ("1", True)])
+def test_a_requeued_worker_waits_for_the_run_of_its_start_before(folder, held_elsewhere, monkeypatch, restarts, waits):
+    held_elsewhere(2)
+    job = {
+        "SLURM_JOB_ID": "20",
+        "SLURM_ARRAY_JOB_ID": "17",
+        "SLURM_ARRAY_TASK_ID": "3",
+        "SLURM_RESTART_COUNT": restarts,
+    }
+    for name, value in job.items():
+        monkeypatch.setenv(name, value)
+    assert may_become_free(folder) is waits
+
+
+def test_a_run_of_a_machine_that_died_is_trained_by_who_waited_for_it(folder, tmp_path, held_elsewhere, bank_cache):
+    (tmp_path / "cache").symlink_to(bank_cache)
+    held_elsewhere(58)  # stale after 60
+    assert Worker(tmp_path, tmp_path, [folder.run_id], slot=0)() == 1
+    assert [attempt.cause for attempt in folder.attempts()] == ["lost", "done"]
+
+
+def test_a_spec_that_cannot_be_read_ends_the_worker_and_counts_as_no_loss(folder, tmp_path):
+    (folder.path / "spec.json").write_text("{}")
+    with pytest.raises(StoreError, match="is not the spec of a run"):
+        Worker(tmp_path, tmp_path, [folder.run_id], slot=0)()
+    assert folder.state() == "pending"
+    assert folder.lost_attempts() == 0

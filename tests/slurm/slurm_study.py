@@ -1,6 +1,7 @@
 """A miniature study that is run on the test cluster by the command line, as a user would."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import slurm_cluster
+from slow_miner import PAUSE
 from slurm_cluster import Slurm
 
 from harness.launch.fleet import job_name
@@ -30,8 +32,10 @@ run:
 seeds: SEEDS
 grid:
   - objective: triplet
-    miner: semihard
+    miner: "slow_miner:SlowMiner"
 """
+
+PYTHONPATH = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
 
 SITE = {"partition": "main", "gpus": 0, "cpus": 1, "minutes": 10, "parallel": 4, "signal_s": 60}
 
@@ -44,9 +48,14 @@ class OnCluster:
     folder: Path
     banks: Path
     launches: list[subprocess.Popen] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=lambda: {"OMP_NUM_THREADS": "1", "PYTHONPATH": PYTHONPATH})
 
-    def prepare(self, *, seeds: int = 2, epochs: int = 2, **site: object) -> None:
-        """Write the study and the site file; what is said of the site replaces what stands in `SITE`."""
+    def prepare(self, *, seeds: int = 2, epochs: int = 2, pause_s: float = 0.0, **site: object) -> None:
+        """Write the study and the site file; what is said of the site replaces what stands in `SITE`.
+
+        An epoch has 3 steps, and each takes `pause_s` longer than it must.
+        """
+        self.variables[PAUSE] = str(pause_s)
         self.path.write_text(STUDY.replace("SEEDS", str(seeds)).replace("EPOCHS", str(epochs)))
         self.site.write_text("".join(f"{key}: {value}\n" for key, value in (SITE | site).items()))
         self.results.mkdir(exist_ok=True)
@@ -76,7 +85,7 @@ class OnCluster:
     @property
     def environment(self) -> dict[str, str]:
         """The variables of a process that runs the study."""
-        return self.slurm.environment | {"OMP_NUM_THREADS": "1"}
+        return self.slurm.environment | self.variables
 
     def start(self, *options: object) -> subprocess.Popen:
         """`harness run` on the cluster, in the background; what it says is kept in a file."""
@@ -94,7 +103,7 @@ class OnCluster:
 
     def harness(self, *command: object) -> subprocess.CompletedProcess:
         """Any command of the harness, with this results folder."""
-        return subprocess.run(self._words(*command), env=self.environment, capture_output=True, text=True, timeout=300)
+        return subprocess.run(self._words(*command), env=self.environment, capture_output=True, text=True, timeout=900)
 
     def _words(self, *command: object) -> list[str]:
         return [sys.executable, "-m", "harness", *map(str, command), "--results", str(self.results)]

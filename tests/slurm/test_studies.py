@@ -28,7 +28,7 @@ def test_a_study_is_trained_once_with_the_numbers_of_any_other_machine(study):
 
 
 def test_a_launch_that_is_killed_and_started_again_watches_the_same_jobs(study):
-    study.prepare(epochs=300)
+    study.prepare(epochs=20, pause_s=0.25)
     launch = study.start()
     wait_for(lambda: study.epochs() >= 1)
     kill(launch)
@@ -38,7 +38,7 @@ def test_a_launch_that_is_killed_and_started_again_watches_the_same_jobs(study):
 
 
 def test_a_detached_launch_returns_at_once_and_another_collects(study):
-    study.prepare(epochs=40)
+    study.prepare(epochs=10, pause_s=0.1)
     assert "2 jobs of the cluster go on" in study.run("--detach")
     assert study.causes() == []
     assert "2 of 2 runs done" in study.run()
@@ -46,7 +46,7 @@ def test_a_detached_launch_returns_at_once_and_another_collects(study):
 
 
 def test_two_launches_at_once_double_neither_jobs_nor_runs(study):
-    study.prepare(epochs=40)
+    study.prepare(epochs=10, pause_s=0.1)
     launches = [study.start(), study.start()]
     assert [launch.wait(timeout=90) for launch in launches] == [0, 0]
     assert study.submitted() == 2
@@ -54,7 +54,7 @@ def test_two_launches_at_once_double_neither_jobs_nor_runs(study):
 
 
 def test_a_cancelled_study_keeps_checkpoints_leaves_the_queue_and_goes_on_later(study):
-    study.prepare(seeds=3, epochs=150, parallel=2)
+    study.prepare(seeds=3, epochs=20, pause_s=0.1, parallel=2)
     launch = study.start("--workers", 3)
     wait_for(lambda: sum(folder.checkpoint_path.exists() for folder in study.runs()) == 2)
     assert sorted(study.jobs().values()) == ["PENDING", "RUNNING", "RUNNING"]
@@ -96,7 +96,7 @@ def test_it_is_told_why_jobs_can_never_start(study, asked, said):
     [(("scancel", "--signal=USR2"), "preempted"), (("scontrol", "requeue"), "interrupted")],
 )
 def test_a_job_that_is_warned_or_requeued_goes_on_where_it_was(study, signal_of, cause):
-    study.prepare(seeds=1, epochs=150)
+    study.prepare(seeds=1, epochs=20, pause_s=0.1)
     launch = study.start()
     (folder,) = study.runs()
     wait_for(lambda: study.epochs() >= 3)
@@ -117,7 +117,7 @@ def test_a_job_that_is_warned_or_requeued_goes_on_where_it_was(study, signal_of,
 
 
 def test_a_worker_that_is_killed_is_replaced(study):
-    study.prepare(seeds=1, epochs=150)
+    study.prepare(seeds=1, epochs=20, pause_s=0.1)
     launch = study.start()
     (folder,) = study.runs()
     wait_for(lambda: study.epochs() >= 3)
@@ -129,7 +129,7 @@ def test_a_worker_that_is_killed_is_replaced(study):
 
 
 def test_a_launch_waits_for_a_controller_that_is_away(study):
-    study.prepare(epochs=300)
+    study.prepare(epochs=20, pause_s=0.25)
     launch = study.start()
     wait_for(lambda: study.epochs() >= 1)
     end(daemons(study.slurm.folder, "slurmctld"))
