@@ -37,6 +37,11 @@ def test_a_study_opens_with_its_question(name):
         ("fair_comparison", "paper", (23 + 23 + 21) * 5),
         ("omniglot", None, 15 * 2),
         ("omniglot", "quick", 4 * 2),
+        ("nir", None, (4 + 6 + 3 + 2) * 5),
+        ("nir", "quick", 15),
+        ("nir", "ablations", (2 + 3 + 4 + 7 + 4 + 2 + 4 + 3) * 3),
+        ("nir", "fine_grained", 15 * 2 * 5),
+        ("nir", "paper", (8 + 8 + 4 * 2 + 5 * 2 + 4 * 2 + 8) * 5),
     ],
 )
 def test_a_study_has_the_promised_number_of_different_runs(name, profile, count):
@@ -79,3 +84,53 @@ def test_the_paper_profile_regularizes_with_the_paper_s_probabilities():
         "cars196": dict.fromkeys(methods, 0.35),
         "sop": dict.fromkeys(methods, 0.15),
     }
+
+
+ARMS = [f"A{arm}" for arm in range(9)]
+
+
+@pytest.mark.parametrize("profile", [None, "fine_grained", "paper"])
+def test_each_control_arm_of_nir_has_a_question_of_its_own(profile):
+    asked = [block["question"] for block in load("nir", profile).about()["blocks"]]
+    assert sorted(question[:2] for question in asked if question[:2] in ARMS) == ARMS
+    assert all(question.endswith("?") for question in asked)
+
+
+@pytest.mark.parametrize("profile", [None, "fine_grained", "paper"])
+def test_the_arms_of_nir_that_must_be_equal_differ_by_the_weight_alone(profile):
+    study = load("nir", profile)
+    specs = {run.run_id: run for run in study.runs()}
+    arms = {b["question"][:2]: [specs[i] for i in b["runs"]] for b in study.about()["blocks"]}
+    for scaled in arms["A3"]:
+        weight = scaled.regularizer.options["weight"]
+        assert (scaled.regularizer.options["form"], scaled.regularizer.options["weight_on"]) == ("none", "proxy")
+        twins = [run for run in arms["A1"] if (run.dataset, run.backbone, run.seed) == told_apart(scaled)]
+        assert len(twins) == 1
+        assert scaled.objective == twins[0].objective
+        assert scaled.optimizer.weight_decay == pytest.approx(weight * twins[0].optimizer.weight_decay, rel=1e-12)
+        assert scaled.optimizer.eps == pytest.approx(weight * twins[0].optimizer.eps, rel=1e-12)
+        assert scaled.optimizer.warmup_epochs == twins[0].optimizer.warmup_epochs
+
+
+def told_apart(run):
+    return run.dataset, run.backbone, run.seed
+
+
+def test_the_paper_profile_of_nir_has_the_published_command_lines():
+    found = Counter()
+    for run in load("nir", "paper").runs():
+        flat = run.flat()
+        if run.seed or flat["training.batch_size"] != 90 or run.optimizer.lr != 1e-5:
+            continue
+        size = flat["dataset"], flat["backbone.embedding_dim"], flat["backbone.pooling"]
+        flow = [flat.get(f"regularizer.{name}") for name in ("form", "weight", "lr_multiplier", "detach_embeddings")]
+        rates = flat["objective.lr_multiplier"], flat["optimizer.warmup_epochs"], flat["training.epochs"]
+        found[(*size, *flow, *rates)] += 1
+    poolings = [(dim, pooling) for dim in (128, 512) for pooling in ("avg", "avg+max")]
+    for dim, pooling in poolings:
+        released = ("exp_nll", 0.0075, 50, False, 4000, 1, 100)
+        assert found["cub200", dim, pooling, *released] == 1
+        assert found["cars196", dim, pooling, "exp_nll", 0.01, *released[2:]] == 1
+        assert found["sop", dim, pooling, "exp_nll", 0.3, 1, False, 4000, 5, 300] == 1
+    for dataset in ("cub200", "cars196"):
+        assert found[dataset, 128, "avg", None, None, None, None, 2000, 0, 100] >= 1
