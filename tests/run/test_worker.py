@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -112,3 +114,29 @@ def test_a_spec_that_cannot_be_read_ends_the_worker_and_counts_as_no_loss(folder
         Worker(tmp_path, tmp_path, [folder.run_id], slot=0)()
     assert folder.state() == "pending"
     assert folder.lost_attempts() == 0
+
+
+FORKING = """
+import os, signal, time
+from harness.worker import Stop
+stop = Stop()
+stop.on_signals()
+child = os.fork()
+if child == 0:
+    time.sleep(60)
+os.kill(child, signal.SIGUSR2)
+time.sleep(0.3)
+alive = os.waitpid(child, os.WNOHANG) == (0, 0)
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+before = stop.warned
+os.kill(os.getpid(), signal.SIGUSR2)
+print(alive, before, stop.warned, stop.is_set())
+"""
+
+
+def test_the_warning_of_a_job_is_heard_by_its_worker_and_spares_its_children():
+    """SLURM signals every process of the job."""
+    in_job = os.environ | {"SLURM_JOB_ID": "17"}
+    done = subprocess.run([sys.executable, "-c", FORKING], env=in_job, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["True", "False", "True", "True"], done.stderr

@@ -89,9 +89,14 @@ class OnCluster:
 
     def start(self, *options: object) -> subprocess.Popen:
         """`harness run` on the cluster, in the background; what it says is kept in a file."""
-        command = ["run", self.path, "--backend", "slurm", "--site", self.site, *options]
+        return self.start_here("--backend", "slurm", "--site", self.site, *options)
+
+    def start_here(self, *options: object) -> subprocess.Popen:
+        """`harness run` on this machine, in the background."""
         with open(self.folder / "said.txt", "a") as said:
-            launch = subprocess.Popen(self._words(*command), env=self.environment, stdout=said, stderr=said)
+            launch = subprocess.Popen(
+                self._words("run", self.path, *options), env=self.environment, stdout=said, stderr=said
+            )
         self.launches.append(launch)
         return launch
 

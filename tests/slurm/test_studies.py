@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from slurm_cluster import TESTBED, Slurm, testbed
@@ -13,6 +14,8 @@ sys.path.append(str(TESTBED))
 import cluster
 from folder import Settings
 from processes import daemons, end
+
+WORKER = TESTBED.parent / "worker.sbatch"
 
 
 def test_a_study_is_trained_once_with_the_numbers_of_any_other_machine(study):
@@ -143,6 +146,23 @@ def test_a_launch_waits_for_a_controller_that_is_away(study):
     assert launch.wait(timeout=90) == 0, study.said()
     assert study.causes() == ["done"] * 2
     assert study.submitted() == 2
+
+
+def test_a_worker_by_hand_queues_again_when_it_is_warned(study):
+    study.prepare(seeds=1, epochs=20, pause_s=0.1)
+    study.results.joinpath("workers").mkdir()
+    watching = study.start_here("--workers", 0)
+    wait_for(lambda: study.runs()[0].path.exists())
+    asked = ("--gpus=0", "--cpus-per-task=1", "--time=5", f"--chdir={study.folder}")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    variables = ",".join(f"{name}={value}" for name, value in (study.variables | {"PATH": path}).items())
+    job = study.slurm.call("sbatch", "--parsable", f"--export=ALL,{variables}", *asked, WORKER, "results").strip()
+    wait_for(lambda: study.epochs() >= 3)
+    study.slurm.call("scancel", "--signal=USR2", job)
+    assert watching.wait(timeout=90) == 0, study.said()
+    assert study.causes() == ["preempted", "done"]
+    assert "1 runs finished" in (study.results / "workers" / f"harness-worker-{job}.log").read_text()
+    study.check_numbers()
 
 
 def test_more_workers_than_an_array_may_have_go_into_two(study):
