@@ -3,6 +3,7 @@
 import re
 
 import bench_gpu
+import bench_smart
 import bench_step
 import pytest
 import torch
@@ -47,3 +48,16 @@ def test_the_benchmark_of_a_step_compares_both_loops(capsys, monkeypatch):
         assert bare > 0
         assert 0.1 < ratio < 10
         assert sum(shares) == pytest.approx(ours, rel=0.02)
+
+
+def test_the_benchmark_of_smart_mining_compares_it_with_the_bare_search(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["bench_smart", "--sizes", "600", "--exhaustive", "300", "--neighbors", "20"])
+    bench_smart.main()
+    lines = capsys.readouterr().out.splitlines()
+    tables = [line.split() for line in lines[2:4]]
+    assert [row[:2] for row in tables] == [["600", "flat"], ["600", "hnsw"]]
+    for row in tables:
+        found, same = float(row[6]), float(row[7])
+        assert found > 0.98
+        assert same > 0.98
+    assert lines[4].endswith(" s")
