@@ -7,7 +7,7 @@ setting; its runs differ by seed alone.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -67,6 +67,7 @@ class Evidence:
     curves: pd.DataFrame
     spectra: pd.DataFrame
     estimates: pd.DataFrame
+    questions: dict[str, list[str]] = field(default_factory=dict)  # of a block of the grid -> its run ids
 
     @property
     def settings(self) -> list[str]:
@@ -136,6 +137,7 @@ def read(database: Frames, study: str, *, profile: str | None = None, selection:
         _of_runs(database.curves(study, profile=profile), done),
         _of_spectra(database.spectra(study, profile=profile), done, selection),
         database.estimates(study, profile=profile),
+        _questions(database, study, profile),
     )
 
 
@@ -153,6 +155,17 @@ def seeds_text(runs: pd.DataFrame) -> str:
 
 
 def _question(database: Frames, study: str, profile: str | None) -> str:
+    row = _study_row(database, study, profile)
+    question = row.get("question")
+    return question if isinstance(question, str) else ""
+
+
+def _questions(database: Frames, study: str, profile: str | None) -> dict[str, list[str]]:
+    about = _study_row(database, study, profile).get("about") or {}
+    return {block["question"]: list(block["runs"]) for block in about.get("blocks", [])}
+
+
+def _study_row(database: Frames, study: str, profile: str | None) -> pd.Series:
     studies = database.studies()
     known = [str(name) for name in studies["study"]] if len(studies) else []
     if study not in known:
@@ -160,8 +173,7 @@ def _question(database: Frames, study: str, profile: str | None) -> str:
     rows = studies[studies["study"] == study]
     if profile is not None and "profile" in rows and (rows["profile"] == profile).any():
         rows = rows[rows["profile"] == profile]
-    question = rows["question"].iloc[-1] if "question" in rows else None
-    return question if isinstance(question, str) else ""
+    return rows.iloc[-1]
 
 
 def _by_run(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -47,6 +47,9 @@ METRICS = {
     "rho": Metric(f"spectral decay {RHO}", percent=False, digits=3),
     "alignment": Metric("alignment", percent=False, digits=3),
     "uniformity": Metric("uniformity", percent=False, digits=2),
+    "gaussian_potential": Metric("Gaussian potential", percent=False, digits=3),
+    "concentration": Metric("concentration", percent=False, digits=1),
+    "concentration_variance": Metric("variance of concentration", percent=False, digits=1),
     "effective_rank": Metric("effective rank", percent=False, digits=1),
     "loss": Metric("loss", percent=False, digits=3),
 }

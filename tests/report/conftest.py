@@ -144,6 +144,6 @@ def database():
     return make_database(holes=holes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make():
     return make_database
