@@ -3,10 +3,14 @@
 import re
 
 import bench_gpu
+import bench_nir
 import bench_smart
 import bench_step
 import pytest
 import torch
+from zuko.lazy import LazyComposedTransform
+
+from harness.regularizers._flow import ConditionalFlow
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +65,21 @@ def test_the_benchmark_of_smart_mining_compares_it_with_the_bare_search(capsys, 
         assert found > 0.98
         assert same > 0.98
     assert lines[4].endswith(" s")
+
+
+def test_the_benchmark_of_nir_compares_a_step_with_that_of_a_plain_flow(capsys):
+    ratio = bench_nir.main(["--rounds", "2", "--dims", "8", "--batch", "6"])
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split(",")[1].strip() for line in lines] == ["8-d"] * 2
+    assert ratio == pytest.approx(float(lines[0].split()[-1]), abs=1e-3)
+
+
+def test_the_plain_flow_of_the_benchmark_is_the_flow_of_the_regularizer():
+    torch.manual_seed(0)
+    ours = ConditionalFlow(8, 5, 8, 128, 2.0, "dense", "default")
+    plain = LazyComposedTransform(*(part for number in range(5) for part in bench_nir.block(8, number)))
+    for theirs, own in zip(plain.parameters(), ours.parameters(), strict=True):
+        theirs.data = own.data
+    x, condition = torch.randn(2, 4, 8)
+    for expected, found in zip(plain(condition).call_and_ladj(x), ours(x, condition), strict=True):
+        torch.testing.assert_close(found, expected)
