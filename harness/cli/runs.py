@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -239,12 +238,12 @@ def cancel(
 
     Example: harness cancel fair_comparison
     """
-    from harness.launch import Cancelled, cancel_jobs
+    from harness.launch import Cancelled, cancel_jobs, has_had_jobs
 
     place = places(context, results)
     name = study_name(study)
     Cancelled(name, place.results).set()
-    jobs = cancel_jobs(name, place.results) if shutil.which("squeue") else 0
+    jobs = cancel_jobs(name, place.results) if has_had_jobs(place.results) else 0
     message(f"{name}: every launch of it was asked to end{f', and {jobs} jobs of the cluster' if jobs else ''}")
 
 

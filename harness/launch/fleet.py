@@ -54,6 +54,11 @@ def job_name(study: str, results: Path) -> str:
     return f"harness-{study}-{hashlib.sha256(str(results.resolve()).encode()).hexdigest()[:8]}"
 
 
+def has_had_jobs(results: Path) -> bool:
+    """Whether anything was ever submitted for a results folder: a machine may have squeue and yet no cluster."""
+    return (results / "workers" / "slurm").exists()
+
+
 def cancel_jobs(study: str, results: Path) -> int:
     """End the jobs of a study, the running ones with a checkpoint; gives how many there were.
 

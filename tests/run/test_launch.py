@@ -176,6 +176,24 @@ def test_ctrl_c_keeps_what_is_finished_and_exits_130(write_study, places):
     wait_for(lambda: all(folder.state() == "pending" for folder in folders))
 
 
+def test_cancel_ends_a_launch_from_elsewhere_where_there_is_no_cluster_behind_squeue(write_study, places, tmp_path):
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text("#!/bin/sh\nexit 1\n")
+    squeue.chmod(0o755)
+    path = write_study("[random]", epochs=400)
+    environment = {**os.environ, "PATH": f"{squeue.parent}:{os.environ['PATH']}"}
+    harness = [sys.executable, "-m", "harness", "--results", str(places["results"])]
+    process = subprocess.Popen([*harness, "run", str(path), "--workers", "1"], stderr=subprocess.PIPE, text=True)
+    folders = [RunFolder(places["results"], spec.run_id) for spec in Study.load(path).runs()]
+    wait_for(lambda: any((folder.read_progress() or {}).get("epoch", 0) >= 1 for folder in folders))
+    cancel = subprocess.run([*harness, "cancel", str(path)], env=environment, stderr=subprocess.PIPE, text=True)
+    assert cancel.returncode == 0, cancel.stderr
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert any(folder.checkpoint_path.exists() for folder in folders)
+
+
 def test_the_command_line_runs_reports_and_exports(write_study, places):
     def harness(*arguments):
         command = [sys.executable, "-m", "harness", *arguments, "--results", str(places["results"])]
