@@ -1,0 +1,46 @@
+"""Figures of mining: R@1 by steps and by time; what the controller saw and did."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from harness.report.style import DASHES, SERIES, panels
+
+LINES = 18
+ACTIVE = ("active_fraction", "active_fraction_mined", "active_fraction_random", "target")
+BOUND = ("kappa", "coverage")
+
+
+def race_panels(curves: pd.DataFrame) -> Figure:
+    """R@1 against steps and against seconds; columns as `analyses.mining.race_curves` gives them."""
+    figure, [axes] = panels(1, 2, 4.4, 4.6, sharey=True)
+    for axis, name, label in zip(axes, ("steps", "seconds"), ("steps", "seconds of training"), strict=True):
+        for order, (method, curve) in enumerate(list(curves.groupby("label", sort=False))[:LINES]):
+            color, dash = SERIES[order % len(SERIES)], DASHES[order // len(SERIES) % len(DASHES)]
+            axis.plot(curve[name], curve["mean"] * 100, color=color, linestyle=dash, linewidth=1.1, label=str(method))
+        axis.set_xlabel(label)
+    axes[0].set_ylabel("test R@1 (%)")
+    axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
+    return figure
+
+
+def control_panels(told: pd.DataFrame) -> Figure:
+    """A row a method that has a kappa: shares of active triplets with the target, and kappa with the coverage."""
+    mined = told[told["metric"] == "kappa"]["label"].drop_duplicates().tolist()[:LINES]
+    figure, grid = panels(len(mined), 2, 4.2, 1.9, sharex=True)
+    for line, method in zip(grid, mined, strict=True):
+        for axis, names in zip(line, (ACTIVE, BOUND), strict=True):
+            for order, name in enumerate(names):
+                curve = told[(told["label"] == method) & (told["metric"] == name)].sort_values("epoch")
+                label = name.replace("_", " ")
+                axis.plot(curve["epoch"], curve["value"], color=SERIES[order], linestyle=DASHES[order], label=label)
+            axis.set_ylim(bottom=0)
+            axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        line[0].set_title(method, fontsize=8)
+    for axis in grid[0]:
+        axis.legend(loc="best", fontsize=6.5)
+    for axis in grid[-1]:
+        axis.set_xlabel("epoch")
+    return figure

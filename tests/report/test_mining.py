@@ -1,0 +1,134 @@
+"""The analysis of mining, on runs whose numbers are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.report.analyses import mining
+from harness.report.analyses._mining_runs import arm_of, converged, label_of
+from harness.report.evidence import Evidence
+from harness.report.names import DASH, MINUS
+from harness.report.style import styled
+
+ARMS = {  # arm -> what the miner is, epochs to converge, final R@1 without and with the global loss
+    "random": ({"miner": "random_global"}, 8, 0.50, 0.54),
+    "fixed": ({"miner": "smart", "miner.kappa_mode": "fixed", "miner.kappa": 1.5}, 8, 0.55, 0.56),
+    "adaptive": ({"miner": "smart", "miner.kappa_mode": "ls", "miner.target": 0.6}, 4, 0.56, 0.58),
+}
+EPOCHS, STEPS, SECONDS = 12, 120, 24.0
+
+
+def curve_of(epoch, final):
+    return [final if e >= epoch else final - 0.1 for e in range(1, EPOCHS + 1)]
+
+
+@pytest.fixture
+def evidence():
+    runs, configurations, curves, measurements = [], {}, [], []
+    for number, (arm, (parts, epoch, *finals)) in enumerate(ARMS.items()):
+        for regularizer, final in zip(("none", "global_loss"), finals, strict=True):
+            for seed in range(3):
+                run_id, method = f"{arm}-{regularizer}-{seed}", f"{arm} {regularizer}"
+                keys = {
+                    "run_id": run_id,
+                    "setting": "glyphs",
+                    "method": method,
+                    "regularizer": regularizer,
+                    "seed": seed,
+                }
+                axes = {"miner.kappa_mode": None, "miner.kappa": None, "miner.target": None, **parts}
+                cost = {"steps": STEPS, "train_seconds": SECONDS}
+                if arm != "random":
+                    cost |= {"plan_embed_seconds": 2.0, "plan_search_seconds": 1.0, "plan_select_seconds": 0.1}
+                runs.append(
+                    {
+                        **keys,
+                        **axes,
+                        **cost,
+                        "objective": "triplet_ratio",
+                        "state": "done",
+                        "cause": None,
+                        "cell": f"c{number}",
+                    }
+                )
+                configurations[run_id] = {**parts, "training.epochs": EPOCHS}
+                shift = 0.001 * seed
+                told = {("test", "recall_at_1"): curve_of(epoch, final + shift)}
+                if arm != "random":
+                    told |= {("train", name): [0.5] * 10 for name in ("stale_fraction", *mining.CONTROL)}
+                    told[("train", "index_recall_at_10")] = [0.99] * 10
+                for (split, metric), values in told.items():
+                    begin = EPOCHS + 1 - len(values)
+                    rows = enumerate(values, start=begin)
+                    curves += [
+                        {**keys, "objective": "triplet_ratio", "split": split, "metric": metric, "epoch": e, "value": v}
+                        for e, v in rows
+                    ]
+                row = {"split": "test", "metric": "recall_at_1", "selection": "last", "epoch": EPOCHS}
+                measurements.append({**keys, **row, "value": final + shift})
+    frames = [pd.DataFrame(rows) for rows in (runs, measurements, curves)]
+    empty = pd.DataFrame()
+    return Evidence("s", "?", None, "last", frames[0], configurations, frames[1], frames[2], empty, empty)
+
+
+def test_a_run_has_converged_at_the_first_epoch_that_is_as_good_as_its_end():
+    curve = pd.DataFrame({"epoch": [3, 6, 9, 12, 15], "value": [0.3, 0.52, 0.524, 0.530, 0.526]})
+    found = converged(curve, {"steps": 150, "train_seconds": 30.0}, {"training.epochs": 15})
+    assert found["final"] == pytest.approx(np.mean([0.524, 0.530, 0.526]))
+    assert found["converged_epoch"] == 9  # 0.52 is 0.67 points below
+    assert found["converged_steps"] == pytest.approx(90)
+    assert found["converged_seconds"] == pytest.approx(18)
+    assert found["best"] == 0.530
+
+
+def test_arms_and_labels_tell_what_mined():
+    smart = {"miner.kappa_mode": "ls", "miner.target": 0.6, "miner.share": 0.5, "dataset.label_noise": 0.2}
+    run = {"miner": "smart", "regularizer": "global_loss", "method": "long"}
+    assert arm_of("smart", smart) == "adaptive"
+    assert arm_of("smart", {"miner.kappa_mode": "decay"}) == "fixed"
+    assert label_of(run, smart) == "smart ls 0.6 share=0.5 + global_loss, 20% wrong labels"
+    assert label_of({**run, "miner": "semihard"}, {}) == "long"
+
+
+def test_the_ablation_stands_beside_the_published_rows(evidence):
+    table = next(table for table in mining.analyze(evidence).tables if table.name == "mining_ablation")
+    shown = table.shown.set_index("Mining")
+    assert list(shown.index) == ["random", "fixed", "adaptive"]
+    assert shown.loc["fixed", "R@1"].startswith("55.1 ±")
+    assert shown.loc["fixed", "with global loss"].startswith("56.1 ±")
+    assert shown.loc["fixed", "gain"] == "1.0 ± 0.0"
+    assert shown.loc["fixed", "published, CUB200-2011"] == "45.9 → 49.4"
+    assert shown.loc["adaptive", "published, CARS196"] == f"{DASH} → 64.7"
+
+
+def test_convergence_and_its_factor_are_told(evidence):
+    section = mining.analyze(evidence)
+    table = section.tables[0].numbers.set_index("method")
+    assert table.loc["fixed none", "converged_epoch"] == 8
+    assert table.loc["adaptive none", "converged_steps"] == pytest.approx(40)
+    assert "converge sooner than with a fixed bound: by a factor of 2.00" in section.text[0]
+    assert f"smart ls 0.6: {MINUS}2.0 ± 0.0 points (n=3)" in section.text[1]
+
+
+def test_the_cost_of_planning_is_told_by_stage_and_mined_epoch(evidence):
+    costs = next(table for table in mining.analyze(evidence).tables if table.name == "mining_cost")
+    row = costs.numbers.set_index("method").loc["adaptive none"]
+    assert row["plan_embed_seconds_an_epoch"] == pytest.approx(0.2)
+    assert row["share"] == pytest.approx(1.1 / 24)
+    assert row["share_with_embedding"] == pytest.approx(3.1 / 24)
+    assert set(costs.shown["recall@10"]) == {"0.990"}
+
+
+def test_the_figures_can_be_drawn(evidence):
+    drawings = mining.analyze(evidence).drawings
+    assert [drawing.name for drawing in drawings] == ["mining_race_1", "mining_control_1"]
+    for drawing in drawings:
+        with styled():
+            assert drawing.draw().axes
+
+
+def test_a_study_without_such_miners_says_so(evidence):
+    import dataclasses
+
+    other = dataclasses.replace(evidence, runs=evidence.runs.assign(miner="semihard"))
+    assert mining.analyze(other).text == ["No finished run has a miner that plans from the whole training set."]
