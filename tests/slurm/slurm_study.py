@@ -53,14 +53,24 @@ class OnCluster:
     def prepare(self, *, seeds: int = 2, epochs: int = 2, pause_s: float = 0.0, **site: object) -> None:
         """Write the study and the site file; what is said of the site replaces what stands in `SITE`.
 
-        An epoch has 3 steps, and each takes `pause_s` longer than it must.
+        An epoch has 3 steps, and after the first three epochs each takes `pause_s` longer than it must, until `hurry`.
         """
-        self.variables[PAUSE] = str(pause_s)
+        self.pause.write_text(str(pause_s))
+        self.variables[PAUSE] = str(self.pause)
         self.path.write_text(STUDY.replace("SEEDS", str(seeds)).replace("EPOCHS", str(epochs)))
         self.site.write_text("".join(f"{key}: {value}\n" for key, value in (SITE | site).items()))
         self.results.mkdir(exist_ok=True)
         if not (self.results / "cache").exists():
             (self.results / "cache").symlink_to(self.banks)
+
+    def hurry(self) -> None:
+        """Let all runs be as fast as they can, from now on."""
+        self.pause.unlink(missing_ok=True)
+
+    @property
+    def pause(self) -> Path:
+        """The file that makes runs last."""
+        return self.folder / "pause"
 
     @property
     def path(self) -> Path:
@@ -113,9 +123,19 @@ class OnCluster:
     def _words(self, *command: object) -> list[str]:
         return [sys.executable, "-m", "harness", *map(str, command), "--results", str(self.results)]
 
+    def watch(self) -> str:
+        """`harness run` on the cluster, which finds open runs and then sees them end; gives what it said."""
+        before = len(self.said())
+        launch = self.start()
+        wait_for(lambda: "running" in self.said()[before:])
+        self.hurry()
+        assert launch.wait(timeout=120) == 0, self.said()
+        return self.said()[before:]
+
     def said(self) -> str:
         """What the launches in the background have said."""
-        return (self.folder / "said.txt").read_text()
+        file = self.folder / "said.txt"
+        return file.read_text() if file.exists() else ""
 
     def jobs(self) -> dict[str, str]:
         """The states of its jobs that wait or run, by id."""
@@ -164,7 +184,7 @@ def kill(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def wait_for(happened: Callable[[], object], seconds: float = 90.0) -> None:
+def wait_for(happened: Callable[[], object], seconds: float = 150.0) -> None:
     """Wait longer than for SLURM alone: a worker that starts imports torch, at the pace of a busy machine."""
     slurm_cluster.wait_for(happened, seconds)
 

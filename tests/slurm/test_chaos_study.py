@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 RUNS = int(os.environ.get("HARNESS_TEST_CHAOS_RUNS", "30"))
 SEED = int(os.environ.get("HARNESS_TEST_CHAOS_SEED", "0"))
 EVERY_S = 5.0
-EPOCHS, STEPS, PAUSE_S = 10, 3, 0.1  # a run takes some four seconds, and 30 steps
+EPOCHS, STEPS, PAUSE_S = 10, 3, 0.15  # a run takes some four seconds, and 30 steps
 
 
 def test_a_study_in_which_something_is_killed_every_five_seconds_ends_as_if_undisturbed(study, capsys):

@@ -14,12 +14,13 @@ LONG_RUN_S = int(os.environ.get("HARNESS_TEST_LONG_RUN_S", "100"))
 
 
 def test_preempted_runs_keep_a_checkpoint_let_the_others_pass_and_finish(study, tmp_path):
-    study.prepare(seeds=4, epochs=20, pause_s=0.4)
+    study.prepare(seeds=4, epochs=20, pause_s=1.0)
     launch = study.start()
     wait_for(lambda: sum(folder.state() == "running" for folder in study.runs()) == 4 and study.epochs() >= 8)
     study.slurm.sbatch(tmp_path, "date > passed", "--partition=high", "--ntasks=2", "--cpus-per-task=4")
     wait_for(lambda: (tmp_path / "passed").exists())
     assert study.causes().count("preempted") == 4
+    study.hurry()
     assert launch.wait(timeout=200) == 0, study.said()
     assert sorted(study.causes()) == ["done"] * 4 + ["preempted"] * 4
     assert study.submitted() == 4, "the same jobs, requeued"
@@ -41,11 +42,12 @@ def test_a_run_that_is_longer_than_its_jobs_finishes_by_requeues(study):
 
 
 def test_a_node_that_fails_costs_its_runs_little_and_the_study_nothing(study):
-    study.prepare(seeds=2, epochs=20, pause_s=0.3)
+    study.prepare(seeds=2, epochs=20, pause_s=1.0)
     launch = study.start()
     wait_for(lambda: all((folder.read_progress() or {}).get("epoch", 0) >= 2 for folder in study.runs()))
     study.slurm.node("down", "n1")
     study.slurm.tell_that_node_is_down("n1")
+    study.hurry()
     assert launch.wait(timeout=200) == 0, study.said()
     causes = study.causes()
     assert causes.count("done") == 2
@@ -56,7 +58,7 @@ def test_a_node_that_fails_costs_its_runs_little_and_the_study_nothing(study):
 
 
 def test_the_late_result_of_a_worker_on_a_node_that_was_cut_off_is_refused(study):
-    study.prepare(seeds=1, epochs=10, pause_s=0.4)
+    study.prepare(seeds=1, epochs=20, pause_s=1.0)
     launch = study.start()
     (folder,) = study.runs()
     wait_for(lambda: study.epochs() >= 2)
@@ -67,7 +69,8 @@ def test_the_late_result_of_a_worker_on_a_node_that_was_cut_off_is_refused(study
     os.kill(zombie.pid, signal.SIGSTOP)
     study.slurm.tell_that_node_is_down(node)
     wait_for(lambda: (owner := folder.owner()) and owner.token != zombie.token, seconds=150)
-    os.kill(zombie.pid, signal.SIGCONT)
+    study.hurry()
+    os.kill(zombie.pid, signal.SIGCONT)  # it may finish before it looks at its lease again
     assert launch.wait(timeout=150) == 0, study.said()
     published = folder.result_path.read_bytes()
     assert sorted(study.causes()) in (["done", "lost"], ["done", "requeued"])

@@ -31,33 +31,35 @@ def test_a_study_is_trained_once_with_the_numbers_of_any_other_machine(study):
 
 
 def test_a_launch_that_is_killed_and_started_again_watches_the_same_jobs(study):
-    study.prepare(epochs=20, pause_s=0.25)
+    study.prepare(epochs=20, pause_s=1.0)
     launch = study.start()
     wait_for(lambda: study.epochs() >= 1)
     kill(launch)
-    assert "2 of 2 runs done" in study.run()
+    assert "2 of 2 runs done" in study.watch()
     assert study.submitted() == 2
     assert study.causes() == ["done"] * 2
 
 
 def test_a_detached_launch_returns_at_once_and_another_collects(study):
-    study.prepare(epochs=10, pause_s=0.1)
+    study.prepare(epochs=20, pause_s=1.0)
     assert "2 jobs of the cluster go on" in study.run("--detach")
     assert study.causes() == []
-    assert "2 of 2 runs done" in study.run()
+    assert "2 of 2 runs done" in study.watch()
     assert study.submitted() == 2
 
 
 def test_two_launches_at_once_double_neither_jobs_nor_runs(study):
-    study.prepare(epochs=10, pause_s=0.1)
+    study.prepare(epochs=20, pause_s=1.0)
     launches = [study.start(), study.start()]
+    wait_for(lambda: study.said().count("0 of 2 runs done") >= 2 and study.epochs() >= 4)
+    study.hurry()
     assert [launch.wait(timeout=90) for launch in launches] == [0, 0]
     assert study.submitted() == 2
     assert study.causes() == ["done"] * 2
 
 
 def test_a_cancelled_study_keeps_checkpoints_leaves_the_queue_and_goes_on_later(study):
-    study.prepare(seeds=3, epochs=20, pause_s=0.1, parallel=2)
+    study.prepare(seeds=3, epochs=20, pause_s=1.0, parallel=2)
     launch = study.start("--workers", 3)
     wait_for(lambda: sum(folder.checkpoint_path.exists() for folder in study.runs()) == 2)
     assert sorted(study.jobs().values()) == ["PENDING", "RUNNING", "RUNNING"]
@@ -65,6 +67,7 @@ def test_a_cancelled_study_keeps_checkpoints_leaves_the_queue_and_goes_on_later(
     assert study.jobs() == {}
     assert launch.wait(timeout=20) == 130
     assert study.causes() == ["interrupted"] * 2
+    study.hurry()
     study.run()
     began = [attempt.first_step for folder in study.runs() for attempt in folder.attempts()]
     assert sum(step > 0 for step in began) == 2
@@ -99,7 +102,7 @@ def test_it_is_told_why_jobs_can_never_start(study, asked, said):
     [(("scancel", "--signal=USR2"), "preempted"), (("scontrol", "requeue"), "interrupted")],
 )
 def test_a_job_that_is_warned_or_requeued_goes_on_where_it_was(study, signal_of, cause):
-    study.prepare(seeds=1, epochs=20, pause_s=0.1)
+    study.prepare(seeds=1, epochs=20, pause_s=1.0)
     launch = study.start()
     (folder,) = study.runs()
     wait_for(lambda: study.epochs() >= 3)
@@ -107,6 +110,8 @@ def test_a_job_that_is_warned_or_requeued_goes_on_where_it_was(study, signal_of,
     half_written = study.submissions()[0] / f"{job}_0_result.pkl.save_tmp"
     half_written.write_bytes(b"of a start that was killed")
     study.slurm.call(*signal_of, job)
+    wait_for(study.causes)
+    study.hurry()
     assert launch.wait(timeout=90) == 0, study.said()
     study.check_numbers()
     first, second = folder.attempts()
@@ -120,19 +125,21 @@ def test_a_job_that_is_warned_or_requeued_goes_on_where_it_was(study, signal_of,
 
 
 def test_a_worker_that_is_killed_is_replaced(study):
-    study.prepare(seeds=1, epochs=20, pause_s=0.1)
+    study.prepare(seeds=1, epochs=20, pause_s=1.0)
     launch = study.start()
     (folder,) = study.runs()
     wait_for(lambda: study.epochs() >= 3)
     os.kill(folder.owner().pid, signal.SIGKILL)
+    study.hurry()
     assert launch.wait(timeout=90) == 0, study.said()
     assert study.causes() == ["lost", "done"]
     assert study.submitted() == 2
     study.check_numbers()
 
 
+@pytest.mark.slow
 def test_a_launch_waits_for_a_controller_that_is_away(study):
-    study.prepare(epochs=20, pause_s=0.25)
+    study.prepare(epochs=20, pause_s=1.0)
     launch = study.start()
     wait_for(lambda: study.epochs() >= 1)
     end(daemons(study.slurm.folder, "slurmctld"))
@@ -143,13 +150,15 @@ def test_a_launch_waits_for_a_controller_that_is_away(study):
         wait_for(lambda: "Unable to contact slurm controller" in study.said())
     finally:
         assert testbed("start", study.slurm.folder).returncode == 0
+    study.hurry()
     assert launch.wait(timeout=90) == 0, study.said()
     assert study.causes() == ["done"] * 2
     assert study.submitted() == 2
 
 
+@pytest.mark.slow
 def test_a_worker_by_hand_queues_again_when_it_is_warned(study):
-    study.prepare(seeds=1, epochs=20, pause_s=0.1)
+    study.prepare(seeds=1, epochs=20, pause_s=1.0)
     study.results.joinpath("workers").mkdir()
     watching = study.start_here("--workers", 0)
     wait_for(lambda: study.runs()[0].path.exists())
@@ -159,6 +168,8 @@ def test_a_worker_by_hand_queues_again_when_it_is_warned(study):
     job = study.slurm.call("sbatch", "--parsable", f"--export=ALL,{variables}", *asked, WORKER, "results").strip()
     wait_for(lambda: study.epochs() >= 3)
     study.slurm.call("scancel", "--signal=USR2", job)
+    wait_for(study.causes)
+    study.hurry()
     assert watching.wait(timeout=90) == 0, study.said()
     assert study.causes() == ["preempted", "done"]
     assert "1 runs finished" in (study.results / "workers" / f"harness-worker-{job}.log").read_text()
@@ -178,6 +189,7 @@ def test_more_workers_than_an_array_may_have_go_into_two(study):
     assert study.jobs() == {}
 
 
+@pytest.mark.slow
 def test_a_cluster_that_counts_its_jobs_anew_gets_no_old_results(study, short_folder, monkeypatch):
     began = time.time()
     monkeypatch.setattr("folder.time.time", lambda: began)  # from which the first id is made
