@@ -238,7 +238,8 @@ def cancel(
 
     Example: harness cancel fair_comparison
     """
-    from harness.launch import Cancelled, cancel_jobs, has_had_jobs
+    from harness.dispatch.leftovers import has_had_jobs
+    from harness.launch import Cancelled, cancel_jobs
 
     place = places(context, results)
     name = study_name(study)

@@ -97,8 +97,10 @@ class View:
 
     def ask_cluster(self, now: Standing) -> None:
         """The jobs of studies with open runs, where there is a cluster; now and then."""
-        submitted = (self.place.results / "workers" / "slurm").exists()
-        if not submitted or not shutil.which("squeue") or time.monotonic() - self.asked < JOBS_S:
+        from harness.dispatch.leftovers import has_had_jobs
+
+        had = has_had_jobs(self.place.results)
+        if not had or not shutil.which("squeue") or time.monotonic() - self.asked < JOBS_S:
             return
         from harness.dispatch.slurm import jobs_named
         from harness.launch.fleet import job_name, remark_on

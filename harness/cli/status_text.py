@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.display import clock, percent, stage_of
+from harness.dispatch.leftovers import submissions_of
 from harness.store.forecast import Forecast
 from harness.store.standing import STATES, Run, Standing
 
@@ -138,7 +139,7 @@ def failure_lines(failed: Sequence[Run]) -> list[str]:
 
 def log_lines(results: Path) -> list[str]:
     """Where logs are."""
-    places = {"workers of this machine": results / "workers" / "logs", "jobs": results / "workers" / "slurm"}
+    places = {"workers of this machine": results / "workers" / "logs", "jobs": submissions_of(results)}
     found = [f"{path} ({whose})" for whose, path in places.items() if path.exists()]
     return [f"logs: {'; '.join([f'{results}/runs/<ab>/<run>/log.txt (runs)', *found])}"]
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from harness.images import Progress, silent
 from harness.launch.crew import Crew, Machine
-from harness.launch.fleet import Cluster, Fleet, cancel_jobs, has_had_jobs
+from harness.launch.fleet import Cluster, Fleet, cancel_jobs
 from harness.launch.ledger import Ledger, Snapshot
 from harness.specs import RunSpec
 from harness.store.database import collect, record_study
 from harness.store.files import make_folder
 from harness.study import Study
 
-__all__ = ["Cancelled", "Cluster", "Machine", "Outcome", "Snapshot", "cancel_jobs", "has_had_jobs", "launch"]
+__all__ = ["Cancelled", "Cluster", "Machine", "Outcome", "Snapshot", "cancel_jobs", "launch"]
 
 
 @dataclass(frozen=True)

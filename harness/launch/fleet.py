@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.dispatch.commands import ClusterSilent, check_installed
-from harness.dispatch.leftovers import remove_old_submissions
+from harness.dispatch.leftovers import remove_old_submissions, submissions_of
 from harness.dispatch.site import Site
 from harness.dispatch.slurm import Job, end_jobs, jobs_named, submit
 from harness.errors import EnvironmentLacks
@@ -52,11 +52,6 @@ class Cluster:
 def job_name(study: str, results: Path) -> str:
     """The name of all jobs for one study and results folder."""
     return f"harness-{study}-{hashlib.sha256(str(results.resolve()).encode()).hexdigest()[:8]}"
-
-
-def has_had_jobs(results: Path) -> bool:
-    """Whether anything was ever submitted for a results folder: a machine may have squeue and yet no cluster."""
-    return (results / "workers" / "slurm").exists()
 
 
 def cancel_jobs(study: str, results: Path) -> int:
@@ -166,11 +161,11 @@ class Fleet:
     def new_folder(self) -> Path:
         """A folder of its own for the pickles and logs of each submission: a cluster may count its jobs anew."""
         stamp = "".join(character for character in utc_now() if character.isdigit())[:17]
-        return self.results / "workers" / "slurm" / f"{self.name}-{stamp}"
+        return submissions_of(self.results) / f"{self.name}-{stamp}"
 
     def submissions(self) -> list[Path]:
         """The folders of all submissions that are left."""
-        return list((self.results / "workers" / "slurm").glob(f"{self.name}-*"))
+        return list(submissions_of(self.results).glob(f"{self.name}-*"))
 
     def check_fruit(self, count: int) -> None:
         """Count workers that achieve nothing."""

@@ -16,7 +16,6 @@ class EpochUnderWay:
     the next ones will have. Streams are derived from (seed, purpose, epoch); inside an epoch they have a state."""
 
     def __init__(self, seed: int, epoch: int, batches: Tensor, device: torch.device) -> None:
-        self.epoch = epoch
         self.batches = batches
         self.device = device
         self.step = 0
@@ -35,7 +34,6 @@ class EpochUnderWay:
         if self.device.type == "cuda":
             chance["cuda"] = torch.cuda.get_rng_state(self.device)
         return {
-            "epoch": self.epoch,
             "batches": self.batches,
             "step": self.step,
             "log": self.log.state(),
