@@ -150,13 +150,16 @@ def prepare_process(threads: int, device: str) -> None:
 
 
 def may_become_free(folder: RunFolder) -> bool:
-    """Whether a run is held by somebody who is silent, or was an earlier start of the own job.
+    """Whether a run has come free since it was asked for, or is held by somebody silent or an earlier start of this job.
 
-    Only time can tell whether such a one has died. Somebody must stay to take the run then, as no launch may be there
-    to start another worker.
+    Only time can tell whether such a holder has died. Somebody must stay to take the run then, as no launch may be
+    there to start another worker.
     """
+    state = folder.state()
+    if state == "pending":
+        return True
     owner = folder.owner()
-    if owner is None or folder.state() != "running":
+    if owner is None or state != "running":
         return False
     return silence(folder.lease_path, owner) > SILENT_S or cause_of_death(owner, own_job()) == "requeued"
 

@@ -101,6 +101,14 @@ def test_a_requeued_worker_waits_for_the_run_of_its_start_before(folder, held_el
     assert may_become_free(folder) is waits
 
 
+@pytest.mark.parametrize("seconds_ago", [61, None])
+def test_a_run_that_came_free_since_it_was_asked_for_is_waited_for(folder, held_elsewhere, seconds_ago):
+    if seconds_ago is not None:
+        held_elsewhere(seconds_ago)
+    assert folder.state() == "pending"
+    assert may_become_free(folder)
+
+
 def test_a_run_of_a_machine_that_died_is_trained_by_who_waited_for_it(folder, tmp_path, held_elsewhere, bank_cache):
     (tmp_path / "cache").symlink_to(bank_cache)
     held_elsewhere(58)  # stale after 60
