@@ -58,6 +58,7 @@ def test_two_launches_at_once_double_neither_jobs_nor_runs(study):
     assert study.causes() == ["done"] * 2
 
 
+@pytest.mark.slow
 def test_a_cancelled_study_keeps_checkpoints_leaves_the_queue_and_goes_on_later(study):
     study.prepare(seeds=3, epochs=20, pause_s=1.0, parallel=2)
     launch = study.start("--workers", 3)
@@ -87,6 +88,7 @@ def test_what_slurm_refuses_is_one_message_and_leaves_nothing_behind(study, aske
     assert study.submissions() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "said"), [({"cpus": 64}, "PartitionConfig"), ({"minutes": 200}, "above the partition's limit")]
 )
@@ -97,6 +99,7 @@ def test_it_is_told_why_jobs_can_never_start(study, asked, said):
     kill(launch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("signal_of", "cause"),
     [(("scancel", "--signal=USR2"), "preempted"), (("scontrol", "requeue"), "interrupted")],
@@ -124,6 +127,7 @@ def test_a_job_that_is_warned_or_requeued_goes_on_where_it_was(study, signal_of,
     assert not half_written.exists()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced(study):
     study.prepare(seeds=1, epochs=20, pause_s=1.0)
     launch = study.start()

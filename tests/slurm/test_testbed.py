@@ -36,6 +36,7 @@ def test_a_requeued_job_starts_again_and_counts_its_restarts(slurm, tmp_path):
     wait_for(lambda: lines(tmp_path / "starts") == [f"{job} none", f"{job} 1"])
 
 
+@pytest.mark.slow
 def test_a_job_of_high_preempts_jobs_of_main_which_are_warned_and_requeued(slurm, tmp_path):
     script = f"""
         echo start >> $SLURM_JOB_NAME
