@@ -6,9 +6,11 @@ short: of an epoch a few steps, of a split so many images as take a moment.
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -91,16 +93,32 @@ def _rehearse(spec: RunSpec, context: Context, steps: int, folder: Path) -> Pace
 
 
 def time_sampling(parts: Parts) -> tuple[float, Tensor]:
-    """Seconds to make the batches of an epoch, and these [steps, B]."""
+    """Seconds to make the batches of an epoch, and these [steps, B]; of one that is planned, where some are not."""
     seconds, embeddings = 0.0, None
-    if parts.sampler.needs_embeddings:
+    if parts.sampler.needs_embeddings or getattr(parts.sampler, "plans", False):
         _, seconds = time_embedding(parts, parts.data.train_index)
         generator = torch.Generator(parts.device).manual_seed(seed_for(parts.spec.seed, "rehearsal"))
         shape = len(parts.data.train_index), int(parts.spec.backbone.options["embedding_dim"])
         embeddings = functional.normalize(torch.randn(shape, generator=generator, device=parts.device))
+    sampler = _first_planned(parts)
+    seconds = seconds if sampler.needs_embeddings else 0.0
     generator = torch.Generator().manual_seed(seed_for(parts.spec.seed, "batches", 0))
-    own, batches = _timed_well(parts.device, lambda: parts.sampler.epoch(generator, embeddings))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what cannot be mined from embeddings that are noise
+        own, batches = _timed_well(parts.device, lambda: copy.deepcopy(sampler).epoch(generator, embeddings))
     return seconds + own, batches
+
+
+def _first_planned(parts: Parts) -> Any:
+    """The sampler as it is before the first epoch that wants embeddings, or at the beginning where none does."""
+    sampler = copy.deepcopy(parts.sampler)
+    if getattr(sampler, "plans", False):
+        generator = torch.Generator().manual_seed(seed_for(parts.spec.seed, "batches", 0))
+        for _ in range(parts.spec.training.epochs - 1):
+            if sampler.needs_embeddings:
+                break
+            sampler.epoch(generator)
+    return sampler
 
 
 def time_steps(parts: Parts, batches: Tensor, context: Context, steps: int) -> tuple[float, float]:

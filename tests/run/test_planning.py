@@ -6,11 +6,13 @@ from statistics import median
 
 import pytest
 
+from harness.miners import smart
+from harness.miners._neighbors import nearest
 from harness.planning.cells import cells_of, evaluations
 from harness.planning.pace import Pace
 from harness.planning.rehearsal import rehearse
 from harness.planning.schedule import Task, schedule
-from harness.registry import OBJECTIVES, SAMPLERS
+from harness.registry import MINERS, OBJECTIVES, SAMPLERS
 from harness.specs import Evaluation, RunSpec
 from harness.training.assemble import Context
 from harness.training.execute import execute
@@ -113,6 +115,16 @@ def test_a_rehearsal_of_a_sampler_that_plans_from_embeddings_counts_them(mini_sp
     assert pace.steps == 3
     assert pace.train_seconds > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rehearsal_of_a_planning_miner_counts_an_epoch_that_is_mined(mini_spec, bank_cache, tmp_path, monkeypatch):
+    spec = changed(mini_spec("triplet_ratio", "random", epochs=4), batch_size=48)
+    spec = dataclasses.replace(spec, miner=MINERS.check("smart", {}), sampler=None)
+    searched = []
+    monkeypatch.setattr(smart, "nearest", lambda *given: searched.append(given) or nearest(*given))
+    pace = rehearse(spec, tmp_path, bank_cache, "cpu", steps=3)
+    assert pace.steps == 3
+    assert len(searched) > 0
 
 
 def test_what_would_stop_a_run_is_the_answer_of_its_rehearsal(mini_spec, bank_cache, tmp_path):
