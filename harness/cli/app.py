@@ -16,8 +16,9 @@ from harness.cli.places import DATA_HELP, DB_HELP, RESULTS_HELP, Before
 from harness.cli.plan import plan
 from harness.cli.prepare import prepare
 from harness.cli.report import report
-from harness.cli.runs import cancel, check, explain, run, work
+from harness.cli.runs import cancel, run, work
 from harness.cli.status import retry, status
+from harness.cli.studies import check, explain
 from harness.cli.verify import verify_resume
 
 app = typer.Typer(

@@ -14,7 +14,7 @@ import typer
 
 from harness.cli.display import message
 from harness.cli.places import DataOption, DbOption, ResultsOption, places
-from harness.cli.runs import JsonOption
+from harness.cli.studies import JsonOption
 
 if TYPE_CHECKING:
     from harness.doctor.examine import Finding

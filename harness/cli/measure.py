@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.runs import JsonOption
+from harness.cli.studies import JsonOption
 from harness.errors import DataError, EnvironmentLacks, StudyError, did_you_mean
 from harness.registry import METRICS
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.runs import JsonOption
+from harness.cli.studies import JsonOption
 from harness.errors import StudyError, did_you_mean
 from harness.registry import REGISTRIES
 

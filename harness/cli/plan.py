@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.display import Display, message
+from harness.cli.machines import this_machine
 from harness.cli.places import DataOption, DbOption, Places, ResultsOption, places
 from harness.cli.plan_text import plan_json, plan_text
-from harness.cli.runs import JsonOption, OnlyOption, ProfileOption, SetOption, StudyArgument, load, this_machine
+from harness.cli.studies import JsonOption, OnlyOption, ProfileOption, SetOption, StudyArgument, load
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.display import Display, message
 from harness.cli.places import DataOption, ResultsOption, places
-from harness.cli.runs import SetOption, assignments
+from harness.cli.studies import SetOption, assignments
 
 
 def prepare(

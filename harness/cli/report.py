@@ -10,7 +10,7 @@ import typer
 
 from harness.cli.display import message
 from harness.cli.places import DbOption, ResultsOption, places
-from harness.cli.runs import JsonOption, ProfileOption
+from harness.cli.studies import JsonOption, ProfileOption
 from harness.errors import StudyError, did_you_mean
 from harness.specs import SELECTIONS
 

@@ -1,9 +1,8 @@
-"""Commands about running: `run`, `check`, `cancel`, `work`, `explain`."""
+"""Commands about running: `run`, `cancel`, `work`."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -12,50 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.display import Display, message
+from harness.cli.machines import where_to_run
 from harness.cli.places import RESULTS_HELP, DataOption, DbOption, ResultsOption, places, study_name
-from harness.errors import StudyError, did_you_mean
+from harness.cli.studies import JsonOption, OnlyOption, ProfileOption, SetOption, StudyArgument, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from harness.launch import Cluster, Machine
     from harness.study import Study
 
 ASK_FROM = 200
 """So many missing runs and more are started only after a yes (or `--yes`)."""
-
-StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="Path of a study file, or a name in studies/.")]
-ProfileOption = Annotated[
-    str | None, typer.Option("--profile", metavar="P", help="A profile of the study, such as paper.")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Override a value of every run, such as training.epochs=2."),
-]
-OnlyOption = Annotated[
-    list[str] | None,
-    typer.Option("--only", metavar="PATH=VALUE", help="Keep only runs that match, such as objective=margin."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
-
-
-def assignments(given: list[str] | None, option: str) -> dict[str, str]:
-    """`["a.b=1"]` -> `{"a.b": "1"}`."""
-    pairs = {}
-    for text in given or []:
-        path, equals, value = text.partition("=")
-        if not equals or not path:
-            raise StudyError(f"{option} {text}: right would be PATH=VALUE, such as {option} training.epochs=2")
-        pairs[path.strip()] = value.strip()
-    return pairs
-
-
-def load(study: str, profile: str | None, settings: list[str] | None, only: list[str] | None, data: Path) -> Study:
-    """Read a study as the command line asks."""
-    from harness.study import Study
-
-    said = {"overrides": assignments(settings, "--set"), "only": assignments(only, "--only")}
-    return Study.load(study, profile=profile, **said, data=data)
 
 
 def run(
@@ -120,45 +84,6 @@ def run(
         raise typer.Exit(1)
 
 
-def where_to_run(
-    backend: str, site: Path | None, detach: bool, workers: int | None, threads: int
-) -> Callable[[], Machine | Cluster]:
-    """What gives the workers; only asking it looks at the machine. Raises StudyError for options that contradict."""
-    if backend not in ("local", "slurm"):
-        raise StudyError(f"--backend {backend}{did_you_mean(backend, ('local', 'slurm'))}")
-    if backend == "local":
-        for option, given in (("--site", site), ("--detach", detach)):
-            if given:
-                raise StudyError(f"{option} belongs to `--backend slurm`")
-        return lambda: this_machine(workers, threads)
-    if site is None:
-        raise StudyError("--backend slurm needs --site FILE, which says how your cluster is asked; see slurm/README.md")
-    from harness.launch import Cluster
-    from harness.study.site import read_site
-
-    cluster = Cluster.of(read_site(site), workers)
-    return lambda: cluster
-
-
-def this_machine(workers: int | None, threads: int) -> Machine:
-    """One worker a GPU, or a core (so many threads) without a GPU, unless told otherwise."""
-    import torch
-
-    from harness.launch import Machine
-    from harness.provenance import usable_cores
-
-    gpus = visible_gpus(torch.cuda.device_count())
-    default = len(gpus) or max(1, usable_cores() // threads)
-    return Machine(default if workers is None else workers, threads, gpus)
-
-
-def visible_gpus(count: int) -> tuple[int, ...]:
-    """The GPUs that we may use by their own numbers, where the environment names some."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    numbers = [int(part) for part in named.split(",") if part.strip().isdigit()]
-    return tuple(numbers[:count]) if len(numbers) >= count > 0 else tuple(range(count))
-
-
 def confirm(study: Study, results: Path, yes: bool) -> None:
     """Ask before many runs, where somebody can answer."""
     if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -212,23 +137,6 @@ def tell_outcome(study: Study, outcome: Any, results: Path) -> None:
         )
 
 
-def check(
-    context: typer.Context,
-    study: StudyArgument,
-    profile: ProfileOption = None,
-    settings: SetOption = None,
-    only: OnlyOption = None,
-    data: DataOption = None,
-) -> None:
-    """Read a study, under every profile unless one is named, and find every mistake in it; start nothing."""
-    folder = places(context, data=data).data
-    loaded = load(study, profile, settings, only, folder)
-    message(f"{loaded.name}: {len(loaded.runs())} runs, no mistakes")
-    for other in loaded.profiles if profile is None else ():
-        runs = load(study, other, settings, only, folder).runs()
-        message(f"{loaded.name} --profile {other}: {len(runs)} runs, no mistakes")
-
-
 def cancel(
     context: typer.Context,
     study: Annotated[str, typer.Argument(metavar="STUDY", help="A study by name or path.")],
@@ -271,23 +179,3 @@ def work(
         slot = 0
     finished = Worker(place.results.absolute(), place.data.absolute(), run_ids, slot, threads, device)()
     message(f"{finished} runs finished")
-
-
-def explain(
-    context: typer.Context,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run id, or its first digits.")],
-    other: Annotated[str | None, typer.Argument(metavar="[OTHER]", help="Another run: show what differs.")] = None,
-    results: ResultsOption = None,
-) -> None:
-    """What is in a run's identity; with two runs, what differs between them."""
-    from harness.store.spool import find_run
-
-    place = places(context, results)
-    first = find_run(place.results, run_id).read_spec().flat()
-    second = find_run(place.results, other).read_spec().flat() if other else None
-    for path in sorted(set(first) | set(second or {})):
-        mine, theirs = first.get(path, "-"), (second or {}).get(path, "-")
-        if second is None:
-            typer.echo(f"{path:40} {mine}")
-        elif mine != theirs:
-            typer.echo(f"{path:40} {mine}  |  {theirs}")

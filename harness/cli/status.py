@@ -15,7 +15,7 @@ import typer
 
 from harness.cli.display import message
 from harness.cli.places import DbOption, Places, ResultsOption, places, study_name
-from harness.cli.runs import JsonOption
+from harness.cli.studies import JsonOption
 from harness.errors import EnvironmentLacks, StudyError, did_you_mean
 
 if TYPE_CHECKING:

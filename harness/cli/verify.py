@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.display import Display, message
+from harness.cli.machines import this_machine
 from harness.cli.places import DataOption, ResultsOption, places
-from harness.cli.runs import (
-    JsonOption,
-    OnlyOption,
-    ProfileOption,
-    SetOption,
-    StudyArgument,
-    load,
-    this_machine,
-)
+from harness.cli.studies import JsonOption, OnlyOption, ProfileOption, SetOption, StudyArgument, load
 
 if TYPE_CHECKING:
     from pathlib import Path

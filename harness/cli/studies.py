@@ -1,0 +1,85 @@
+"""A study on the command line: the options that name and change one, and the commands that only read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.display import message
+from harness.cli.places import DataOption, ResultsOption, places
+from harness.errors import StudyError
+
+if TYPE_CHECKING:
+    from harness.study import Study
+
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="Path of a study file, or a name in studies/.")]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", metavar="P", help="A profile of the study, such as paper.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a value of every run, such as training.epochs=2."),
+]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="PATH=VALUE", help="Keep only runs that match, such as objective=margin."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+
+
+def assignments(given: list[str] | None, option: str) -> dict[str, str]:
+    """`["a.b=1"]` -> `{"a.b": "1"}`."""
+    pairs = {}
+    for text in given or []:
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise StudyError(f"{option} {text}: right would be PATH=VALUE, such as {option} training.epochs=2")
+        pairs[path.strip()] = value.strip()
+    return pairs
+
+
+def load(study: str, profile: str | None, settings: list[str] | None, only: list[str] | None, data: Path) -> Study:
+    """Read a study as the command line asks."""
+    from harness.study import Study
+
+    said = {"overrides": assignments(settings, "--set"), "only": assignments(only, "--only")}
+    return Study.load(study, profile=profile, **said, data=data)
+
+
+def check(
+    context: typer.Context,
+    study: StudyArgument,
+    profile: ProfileOption = None,
+    settings: SetOption = None,
+    only: OnlyOption = None,
+    data: DataOption = None,
+) -> None:
+    """Read a study, under every profile unless one is named, and find every mistake in it; start nothing."""
+    folder = places(context, data=data).data
+    loaded = load(study, profile, settings, only, folder)
+    message(f"{loaded.name}: {len(loaded.runs())} runs, no mistakes")
+    for other in loaded.profiles if profile is None else ():
+        runs = load(study, other, settings, only, folder).runs()
+        message(f"{loaded.name} --profile {other}: {len(runs)} runs, no mistakes")
+
+
+def explain(
+    context: typer.Context,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run id, or its first digits.")],
+    other: Annotated[str | None, typer.Argument(metavar="[OTHER]", help="Another run: show what differs.")] = None,
+    results: ResultsOption = None,
+) -> None:
+    """What is in a run's identity; with two runs, what differs between them."""
+    from harness.store.spool import find_run
+
+    place = places(context, results)
+    first = find_run(place.results, run_id).read_spec().flat()
+    second = find_run(place.results, other).read_spec().flat() if other else None
+    for path in sorted(set(first) | set(second or {})):
+        mine, theirs = first.get(path, "-"), (second or {}).get(path, "-")
+        if second is None:
+            typer.echo(f"{path:40} {mine}")
+        elif mine != theirs:
+            typer.echo(f"{path:40} {mine}  |  {theirs}")
