@@ -84,9 +84,16 @@ METHODS = (
     PublishedMethod("roth2022", "ProxyAnchor+NIR", "proxy_anchor", regularizer="nir"),
     PublishedMethod("roth2022", "ProxyNCA+NIR", "proxy_nca", regularizer="nir"),
     PublishedMethod("roth2022", "SoftTriplet+NIR", "soft_triple", regularizer="nir"),
-    PublishedMethod("harwood2017", "Triplet + FANNG", "triplet", "smart"),
-    PublishedMethod("harwood2017", "Triplet + FANNG + Global", "triplet", "smart", "global_loss"),
-    PublishedMethod("harwood2017", "Triplet + Global", "triplet", "random", "global_loss"),
+    *(
+        PublishedMethod("harwood2017", name, "triplet_ratio", "smart", regularizer, {"miner.kappa_mode": mode})
+        for name, regularizer, modes in (
+            ("Triplet + FANNG", "none", ("fixed", "decay")),
+            ("Triplet + FANNG + Global", "global_loss", ("fixed", "decay")),
+            ("Triplet + FANNG + Global + Adaptive", "global_loss", ("ls",)),
+        )
+        for mode in modes
+    ),
+    PublishedMethod("harwood2017", "Triplet + Global", "triplet_ratio", "random_global", "global_loss"),
 )
 
 DATASETS = {"cub200": "CUB200-2011", "cars196": "CARS196", "sop": "SOP"}
@@ -131,7 +138,9 @@ def _same_options(options: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
     return all(name in run and _equal(run[name], value) for name, value in options.items())
 
 
-def _equal(one: Any, other: float) -> bool:
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(other, str):
+        return bool(one == other)
     try:
         return abs(float(one) - other) < 1e-9
     except (TypeError, ValueError):

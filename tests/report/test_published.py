@@ -111,6 +111,19 @@ def test_the_papers_miners_have_their_names_here():
     assert names == {"random": "Triplet (R)", "semihard": "Triplet (S)", "softhard": "Triplet (H)"}
 
 
+def test_smart_mining_is_told_apart_by_loss_and_controller():
+    def name(regularizer, mode, objective="triplet_ratio"):
+        found = published.method_of(run(objective, "smart", regularizer) | {"miner.kappa_mode": mode})
+        return found and found.name
+
+    assert name("none", "fixed") == "Triplet + FANNG"
+    assert name("global_loss", "decay") == "Triplet + FANNG + Global"
+    assert name("global_loss", "ls") == "Triplet + FANNG + Global + Adaptive"
+    assert name("none", "ls") is None  # the paper has no such row
+    assert name("none", "fixed", objective="triplet") is None  # nor this loss
+    assert published.method_of(run("triplet_ratio", "random_global", "global_loss")).name == "Triplet + Global"
+
+
 def test_published_values_are_fractions_with_the_interval_of_five_seeds():
     method = published.method_of(run("margin", "distance_weighted", beta=1.2))
     row = published.values("cub200", method).iloc[0]
