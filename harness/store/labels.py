@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -13,6 +13,8 @@ ALWAYS = (*KINDS, "seed")
 """Axes that every table has, whether they vary or not."""
 
 _IN_THE_NAME = ("dataset", "objective", "miner", "regularizer")
+_NO_METHOD = "tuned"
+"""What a run does in a tuned study (which fold, whose weights) is no part of what its method is called."""
 _MISSING = "-"
 _DECIDING = {field.name for field in fields(RunSpec)} - {"seed"}
 
@@ -23,7 +25,7 @@ def varying_paths(specs: Sequence[RunSpec]) -> list[str]:
     """The axes: those of ALWAYS, then each dotted path that has more than one value among the specs that have it."""
     seen: dict[str, set[str]] = {}
     for spec in specs:
-        for path, value in spec.flat().items():
+        for path, value in _flat(spec).items():
             seen.setdefault(path, set()).add(canonical_json(value))
     return [*ALWAYS, *(path for path, values in seen.items() if len(values) > 1 and path not in ALWAYS)]
 
@@ -32,13 +34,18 @@ def method_labels(specs: Sequence[RunSpec]) -> dict[str, str]:
     """run_id -> what the run does, made of what varies among the specs apart from seed and dataset.
 
     Such as `margin (beta=1.2) + distance_weighted` or `rho(0.35) triplet + semihard`. An option is named where runs of
-    one dataset with the same part differ in it. Runs of one dataset that differ in more than the seed have different
-    labels; what is needed for that beyond objective, miner and regularizer stands in brackets.
+    one dataset with the same part differ in it and the options before it do not tell them apart. Runs of one dataset
+    that differ in more than the seed have different labels; what is needed for that beyond objective, miner and
+    regularizer stands in brackets.
     """
     settings = {spec.run_id: _setting_of(spec) for spec in specs}
     examples = {settings[spec.run_id]: spec for spec in specs}
-    labels = _labels({key: spec.flat() for key, spec in examples.items()})
+    labels = _labels({key: _flat(spec) for key, spec in examples.items()})
     return {run_id: labels[key] for run_id, key in settings.items()}
+
+
+def _flat(spec: RunSpec) -> Flat:
+    return {path: value for path, value in spec.flat().items() if path.partition(".")[0] != _NO_METHOD}
 
 
 def _setting_of(spec: RunSpec) -> tuple[int, ...]:
@@ -48,9 +55,12 @@ def _setting_of(spec: RunSpec) -> tuple[int, ...]:
 
 def _labels(flats: dict[Hashable, Flat]) -> dict[Hashable, str]:
     rows = list(flats.values())
-    options = {kind: _varying_options(rows, kind) for kind in ("objective", "miner", "regularizer")}
+    told = {kind: _options_told(flats, kind) for kind in ("objective", "miner", "regularizer")}
     mined = _objectives_with_several_miners(rows)
-    names = {key: _name(flat, options, flat["objective"] in mined) for key, flat in flats.items()}
+    names = {
+        key: _name(flat, {kind: options[key] for kind, options in told.items()}, flat["objective"] in mined)
+        for key, flat in flats.items()
+    }
     return {key: names[key] + rest for key, rest in _rests(flats, names).items()}
 
 
@@ -63,61 +73,68 @@ def _objectives_with_several_miners(rows: Sequence[Flat]) -> set[str]:
     return {objective for objective, names in miners.items() if several or len(names) > 1}
 
 
-def _name(flat: Flat, options: dict[str, dict[str, list[str]]], show_miner: bool) -> str:
-    objective = str(flat["objective"]) + _listed(flat, "objective", options, " ({})")
-    miner, regularizer = flat["miner"], flat["regularizer"]
+def _name(flat: Flat, options: dict[str, list[str]], show_miner: bool) -> str:
+    """`options` are the texts of each kind's options that are told."""
+    objective, miner, regularizer = str(flat["objective"]), flat["miner"], flat["regularizer"]
     before, after = "", ""
     if regularizer != "none":
-        before = f"{regularizer}{_listed(flat, 'regularizer', options, '({})')} "
+        before = f"{regularizer}{_listed(options['regularizer'], '({})')} "
     if miner != "none":
-        named = _listed(flat, "miner", options, " ({})")
+        named = _listed(options["miner"], " ({})")
         after = f" + {miner}{named}" if show_miner or named else ""
-    return before + objective + after
+    return before + objective + _listed(options["objective"], " ({})") + after
 
 
-def _listed(flat: Flat, kind: str, options: dict[str, dict[str, list[str]]], form: str) -> str:
-    """The varying options of a part, such as ` (beta=1.2)`; a regularizer's only one without its name, `(0.35)`."""
-    names = options[kind].get(flat[kind], [])
-    texts = [_setting(name, flat[f"{kind}.{name}"]) for name in names]
-    if kind == "regularizer" and len(names) == 1:
-        texts = [_text(flat[f"{kind}.{names[0]}"])]
+def _listed(texts: list[str], form: str) -> str:
     return form.format(", ".join(texts)) if texts else ""
 
 
-def _varying_options(rows: Sequence[Flat], kind: str) -> dict[str, list[str]]:
-    """Name of the part -> its options that differ between runs of one dataset."""
-    seen: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for flat in rows:
-        for path, value in flat.items():
-            if path.startswith(f"{kind}."):
-                seen[flat[kind], path.partition(".")[2]][_dataset(flat)].add(canonical_json(value))
-    varying: dict[str, list[str]] = defaultdict(list)
-    for (part, option), by_dataset in seen.items():
-        if any(len(values) > 1 for values in by_dataset.values()):
-            varying[part].append(option)
-    return varying
+def _options_told(flats: dict[Hashable, Flat], kind: str) -> dict[Hashable, list[str]]:
+    """For each setting the options of its part that are told, such as `beta=1.2`.
+
+    Where a regularizer is always told by one and the same option, that goes without its name: `0.35`.
+    """
+    told: dict[Hashable, list[str]] = {}
+    for part in dict.fromkeys(flat[kind] for flat in flats.values()):
+        own = {key: flat for key, flat in flats.items() if flat[kind] == part}
+        options = list(dict.fromkeys(path for flat in own.values() for path in flat if path.startswith(f"{kind}.")))
+        telling = _telling(own, {key: _dataset(flat) for key, flat in own.items()}, options)
+        bare = kind == "regularizer" and len({path for paths in telling.values() for path in paths}) == 1
+        for key, paths in telling.items():
+            texts = [_setting(path.partition(".")[2], own[key][path]) for path in paths if path in own[key]]
+            told[key] = [text.partition("=")[2] for text in texts] if bare else texts
+    return told
 
 
-def _other_paths(rows: Sequence[Flat]) -> list[str]:
-    paths = dict.fromkeys(path for flat in rows for path in flat)
-    return [path for path in paths if path != "seed" and path.partition(".")[0] not in _IN_THE_NAME]
+def _telling(
+    flats: Mapping[Hashable, Flat], datasets: Mapping[Hashable, str], paths: Sequence[str]
+) -> dict[Hashable, list[str]]:
+    """For each setting the first of the paths that are needed to tell it from the others of its dataset."""
+    for place, path in enumerate(paths):
+        seen: dict[str, set[str]] = defaultdict(set)
+        groups: dict[str, dict[Hashable, Flat]] = defaultdict(dict)
+        for key, flat in flats.items():
+            value = canonical_json(flat.get(path, _MISSING))
+            seen[datasets[key]].add(value)
+            groups[value][key] = flat
+        if any(len(values) > 1 for values in seen.values()):
+            later = paths[place + 1 :]
+            deeper = [_telling(group, datasets, later) for group in groups.values()]
+            return {key: [path, *more] for found in deeper for key, more in found.items()}
+    return {key: [] for key in flats}
 
 
 def _rests(flats: dict[Hashable, Flat], names: dict[Hashable, str]) -> dict[Hashable, str]:
     """For each setting ` [sampler=random, batch_size=56]`: the other options by which those of one name differ."""
-    groups: dict[Hashable, tuple[Hashable, ...]] = {key: (_dataset(flat), names[key]) for key, flat in flats.items()}
-    rests: dict[Hashable, list[str]] = {key: [] for key in flats}
-    for path in _other_paths(list(flats.values())):
-        seen: dict[Hashable, set[str]] = defaultdict(set)
-        for key, flat in flats.items():
-            seen[groups[key]].add(canonical_json(flat.get(path, _MISSING)))
-        if all(len(values) == 1 for values in seen.values()):
-            continue
-        for key, flat in flats.items():
-            groups[key] = (*groups[key], canonical_json(flat.get(path, _MISSING)))
-            if path in flat:
-                rests[key].append(_setting(path.rpartition(".")[2], flat[path]))
-    return {key: f" [{', '.join(rest)}]" if rest else "" for key, rest in rests.items()}
+    paths = dict.fromkeys(path for flat in flats.values() for path in flat)
+    others = [path for path in paths if path != "seed" and path.partition(".")[0] not in _IN_THE_NAME]
+    rests: dict[Hashable, str] = {}
+    for name in dict.fromkeys(names.values()):
+        own = {key: flat for key, flat in flats.items() if names[key] == name}
+        for key, telling in _telling(own, {key: _dataset(flat) for key, flat in own.items()}, others).items():
+            texts = [_setting(path.rpartition(".")[2], own[key][path]) for path in telling if path in own[key]]
+            rests[key] = _listed(texts, " [{}]")
+    return rests
 
 
 def _dataset(flat: Flat) -> str:

@@ -77,6 +77,31 @@ def test_whatever_else_tells_runs_apart_stands_in_brackets_and_only_as_much_as_n
     assert names(plain, replace(longer, objective=Choice("margin", {}))) == ["triplet", "margin"]
 
 
+def test_an_option_that_follows_from_those_before_it_is_not_in_a_name():
+    def regularized(**options):
+        return replace(make_spec(), regularizer=Choice("nir", options))
+
+    assert names(
+        regularized(form="released", weight_on="proxy", weight=0.01, detach=False),
+        regularized(form="released", weight_on="proxy", weight=0.01, detach=True),
+        regularized(form="paper", weight_on="nir", weight=0.1, detach=False),
+        regularized(form="paper", weight_on="nir", weight=0.3, detach=False),
+        regularized(form="none", weight_on="proxy", weight=0.01, detach=False),
+    ) == [
+        "nir(form=released, detach=false) triplet",
+        "nir(form=released, detach=true) triplet",
+        "nir(form=paper, weight=0.1) triplet",
+        "nir(form=paper, weight=0.3) triplet",
+        "nir(form=none) triplet",
+    ]
+    faster = replace(make_spec(), training=Training(epochs=5))
+    assert names(faster, make_spec(), make_spec(objective="margin")) == [
+        "triplet [epochs=5]",
+        "triplet [epochs=2]",
+        "margin",
+    ]
+
+
 def test_runs_that_differ_in_more_than_seed_and_data_set_never_share_a_name():
     specs = [
         replace(
