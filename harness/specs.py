@@ -131,9 +131,41 @@ def _as_choice(family: Any) -> Any:
     return family
 
 
+class Tuned(Settings):
+    """The part that a run plays in a tuned study.
+
+    role        fold: trains without the training classes of one fold and is measured on these (`validation`);
+                final: trains on all training classes, is not measured on the test classes, and keeps its weights;
+                look: trains nothing, and measures the weights that the final run `of` has kept on the test classes
+    fold        which of `folds` folds is held out, from 0; a single fold (`folds` 1) has `share` of the classes
+    cut         the seed by which classes come into folds
+    validation  the families that are measured on the held-out classes
+    """
+
+    role: Literal["fold", "final", "look"]
+    folds: int | None = Field(None, ge=1)
+    fold: int | None = Field(None, ge=0)
+    share: float | None = Field(None, gt=0, lt=1)
+    cut: int | None = None
+    validation: list[Choice] = []
+    of: str | None = None
+
+    @field_validator("validation", mode="before")
+    @classmethod
+    def _read(cls, families: Any) -> Any:
+        return [_as_choice(family) for family in families] if isinstance(families, list) else families
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is said, as plain JSON types."""
+        return {name: value for name, value in self.model_dump().items() if value not in (None, [])}
+
+
 @dataclass(frozen=True)
 class RunSpec:
-    """Everything that decides the numbers of one run, and nothing else: no path, host, study or back-end."""
+    """Everything that decides the numbers of one run, and nothing else: no path, host, study or back-end.
+
+    `tuned` is left out of the identity where there is none, so that runs from before there was tuning keep theirs.
+    """
 
     dataset: Choice
     backbone: Choice
@@ -146,6 +178,7 @@ class RunSpec:
     optimizer: Optimizer = field(default_factory=Optimizer)
     evaluation: Evaluation = field(default_factory=Evaluation)
     protocol: int = PROTOCOL
+    tuned: Tuned | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON types; `from_dict` is its inverse."""
@@ -157,6 +190,7 @@ class RunSpec:
             "evaluation": self.evaluation.model_dump(),
             "seed": self.seed,
             "protocol": self.protocol,
+            **({"tuned": self.tuned.to_dict()} if self.tuned else {}),
         }
 
     @classmethod
@@ -170,6 +204,7 @@ class RunSpec:
             evaluation=Evaluation(**data["evaluation"]),
             seed=data["seed"],
             protocol=data["protocol"],
+            tuned=Tuned(**data["tuned"]) if data.get("tuned") else None,
         )
 
     @cached_property
@@ -188,6 +223,8 @@ class RunSpec:
         settings = {"training": self.training.model_dump(), "optimizer": self.optimizer.model_dump()}
         for section, values in (settings | {"evaluation": self.evaluation.flat()}).items():
             flat |= {f"{section}.{name}": value for name, value in values.items()}
+        if self.tuned:
+            flat |= {f"tuned.{name}": value for name, value in self.tuned.to_dict().items()}
         return flat | {"seed": self.seed}
 
 
@@ -200,7 +237,7 @@ def canonical_json(value: Any) -> str:
 class Measurement:
     """One number of one run."""
 
-    split: str  # "train" or "test"
+    split: str  # "train", "test", or "validation" for the held-out classes of a fold
     metric: str
     selection: str  # one of SELECTIONS
     epoch: int  # 1-based: the number of finished epochs

@@ -104,6 +104,7 @@ class Worker:
             device=self.device,
             checkpoint=folder.checkpoint_path,
             evidence=folder.path / "evidence.npz",
+            weights=lambda run_id: RunFolder(self.results, run_id).weights_path,
             should_stop=should_stop,
             on_progress=lambda told: folder.write_progress(told, lease),
         )
@@ -150,7 +151,7 @@ def prepare_process(threads: int, device: str) -> None:
 
 
 def may_become_free(folder: RunFolder) -> bool:
-    """Whether a run has come free since it was asked for, or is held by somebody silent or an earlier start of this job.
+    """Whether a run has come free since it was asked for, or its holder is silent or an earlier start of this job.
 
     Only time can tell whether such a holder has died. Somebody must stay to take the run then, as no launch may be
     there to start another worker.

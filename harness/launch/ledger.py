@@ -95,7 +95,8 @@ class Ledger:
 
     def _tell(self, run_id: str, folder: RunFolder) -> None:
         result = read_ended(folder)
-        found = [m.value for m in result.measurements if (m.split, m.metric) == ("test", "recall_at_1")]
+        unseen = [m for m in result.measurements if m.metric == "recall_at_1" and m.split in ("test", "validation")]
+        found = [m.value for m in unseen]
         row = {"state": result.state, "cause": result.cause, "recall_at_1": found[0] if found else None}
         self.latest.insert(0, self._row(run_id) | row)
 

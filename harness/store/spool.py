@@ -3,6 +3,7 @@
 spec.json       what decides the run; written once
 lease.json      who works on it now (`lease`)
 checkpoint.pt   where it would continue
+final.pt        weights that a final run of a tuned study keeps, so that the test can be looked at later
 progress.json   how far it is, for the display
 evidence.npz    per-query values and a sample of embeddings, from which new statistics can be computed
 result.json     its numbers or the cause of its failure; exists whole or not at all, and ends the run
@@ -41,6 +42,7 @@ class RunFolder:
         self.run_id = run_id
         self.path = run_path(results_dir, run_id)
         self.checkpoint_path = self.path / "checkpoint.pt"
+        self.weights_path = self.path / "final.pt"
         self.log_path = self.path / "log.txt"
         self.lease_path = self.path / "lease.json"
         self.result_path = self.path / "result.json"

@@ -39,6 +39,7 @@ class Context:
     should_stop: Callable[[], bool] = lambda: False
     on_progress: Callable[[dict[str, Any]], None] = lambda progress: None
     tell_every_s: float = EVERY_S  # steps are told at most so often
+    weights: Callable[[str], Path] | None = None  # run id -> where a final run of a tuned study keeps its weights
     at_end: Callable[[Parts, History], None] = lambda parts, history: None  # told of a run that has come to its end
 
 
@@ -107,7 +108,7 @@ def assemble(spec: RunSpec, context: Context) -> Parts:
         regularizer=regularizer,
         optimizer=optimizer,
         schedule=schedule,
-        families={split: _families(getattr(spec.evaluation, split)) for split in SPLITS},
+        families={split: _families(choices) for split, choices in asked_for(spec).items()},
         device=device,
         teller=teller,
     )
@@ -125,7 +126,7 @@ def _open(spec: RunSpec, context: Context, device: torch.device, teller: Teller)
         return feature_bank(bank, recipe_of(spec), context.data_root, context.cache, device, tell)
 
     place = spec.dataset, context.data_root, context.cache, device, spec.training.augmentation
-    return open_data(*place, features if is_frozen(spec) else None, spec.seed)
+    return open_data(*place, features if is_frozen(spec) else None, spec.seed, spec.tuned)
 
 
 def planning(miner: Any) -> Any:
@@ -133,6 +134,12 @@ def planning(miner: Any) -> Any:
     if not getattr(miner, "plans", False):
         raise StudyError("a run without a sampler needs a miner that plans its batches, such as 'smart'")
     return miner
+
+
+def asked_for(spec: RunSpec) -> dict[str, list[Choice]]:
+    """Split -> the families that are measured on it."""
+    asked = {split: getattr(spec.evaluation, split) for split in SPLITS}
+    return asked | ({"validation": spec.tuned.validation} if spec.tuned and spec.tuned.validation else {})
 
 
 def _families(choices: list[Choice]) -> dict[str, Family]:

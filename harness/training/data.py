@@ -1,10 +1,10 @@
-"""The data of a run: the image bank of its data set, split into training and test."""
+"""The data of a run: the image bank of its data set, split into training, test and the classes that are held out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,16 @@ from torch import Tensor
 
 from harness.images import ImageSource, Progress, silent
 from harness.registry import DATASETS
-from harness.specs import Choice, canonical_json
+from harness.specs import Choice, Tuned, canonical_json
 from harness.training.bank import Bank, build_bank
 from harness.training.features import FeatureBank
+from harness.training.folds import class_digests, held_out
 from harness.training.label_noise import noisy_labels
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """Images of both splits. Indices are positions in the bank, on the CPU; labels are on the device."""
+    """Images of the splits. Indices are positions in the bank, on the CPU; labels are on the device."""
 
     bank: Bank | FeatureBank
     train_index: Tensor  # int64 [N]
@@ -33,6 +34,9 @@ class TrainingData:
     split_digest: str  # of the names of training and test classes
     true_train_labels: Tensor | None = None  # int64 [N], where `train_labels` are wrong on purpose
     test_gallery: Tensor | None = None  # bool [N], on the device: test images in which the others, the queries, search
+    validation_index: Tensor | None = None  # int64 [N], where a fold of the training classes is held out
+    validation_labels: Tensor | None = None  # int64 [N], as the bank has them
+    class_digests: Mapping[str, str] = field(default_factory=dict)  # split -> digest of the names of its classes
 
     @property
     def num_classes(self) -> int:
@@ -40,7 +44,10 @@ class TrainingData:
         return int(self.split("train")[1].max()) + 1
 
     def split(self, name: str) -> tuple[Tensor, Tensor]:
-        """Indices and labels of "train" or "test", as they are measured: with the true labels."""
+        """Indices and labels of "train", "validation" or "test", as they are measured: with the true labels."""
+        if name == "validation":
+            assert self.validation_index is not None and self.validation_labels is not None
+            return self.validation_index, self.validation_labels
         true = self.train_labels if self.true_train_labels is None else self.true_train_labels
         return (self.train_index, true) if name == "train" else (self.test_index, self.test_labels)
 
@@ -57,14 +64,19 @@ def open_data(
     augmentation: str,
     features: Callable[[Bank], FeatureBank] | None = None,
     seed: int = 0,
+    tuned: Tuned | None = None,
 ) -> TrainingData:
     """The data of a choice, with its bank on the device when it fits there, or with what `features` makes of it.
 
-    The run's seed decides which labels are wrong where the choice has `label_noise`.
+    The run's seed decides which labels are wrong where the choice has `label_noise`; `tuned` says which of the training
+    classes are held out. Raises DataError where that cannot be done, or where two splits share a class.
     """
     source, bank = _bank_of(choice, data_root, cache)
-    train, test = bank.is_train.nonzero().squeeze(1), (~bank.is_train).nonzero().squeeze(1)
-    labels, noise = bank.labels[train], float(choice.options.get("label_noise", 0))
+    test = (~bank.is_train).nonzero().squeeze(1)
+    train, validation = _cut(bank, tuned)
+    labels = bank.labels[train] if validation is None else _consecutive(bank.labels[train])
+    noise = float(choice.options.get("label_noise", 0))
+    names = {split: _names(bank, index) for split, index in (("train", train), ("test", test))}
     return TrainingData(
         bank=features(bank) if features else bank.on(device, augmentation),
         train_index=train,
@@ -75,7 +87,30 @@ def open_data(
         digest=source.digest,
         split_digest=source.split_digest,
         test_gallery=None if bank.gallery is None else bank.gallery[test].to(device),
+        validation_index=validation,
+        validation_labels=None if validation is None else bank.labels[validation].to(device),
+        class_digests=class_digests(names | ({} if validation is None else {"validation": _names(bank, validation)})),
     )
+
+
+def _cut(bank: Bank, tuned: Tuned | None) -> tuple[Tensor, Tensor | None]:
+    """Positions of the images to train on, and of those that are held out, if any."""
+    train = bank.is_train.nonzero().squeeze(1)
+    if tuned is None or tuned.role != "fold":
+        return train, None
+    known = {bank.class_names[label]: label for label in bank.labels[train].unique().tolist()}
+    chosen = torch.tensor([known[name] for name in held_out(list(known), tuned)])
+    out = torch.isin(bank.labels[train], chosen)
+    return train[~out], train[out]
+
+
+def _consecutive(labels: Tensor) -> Tensor:
+    """Labels 0..C-1 in the same order: tables of proxies are indexed by them."""
+    return torch.unique(labels, return_inverse=True)[1]
+
+
+def _names(bank: Bank, index: Tensor) -> list[str]:
+    return [bank.class_names[label] for label in bank.labels[index].unique().tolist()]
 
 
 def open_bank(choice: Choice, data_root: Path, cache: Path) -> Bank:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -193,12 +193,12 @@ def evaluate(parts: Parts, history: History) -> dict[str, Look]:
     return looks
 
 
-def look(parts: Parts, history: History) -> dict[str, Look]:
-    """Each split for which something is due in the current epoch, measured."""
+def look(parts: Parts, history: History, splits: Collection[str] | None = None) -> dict[str, Look]:
+    """Each split (or of some splits each) for which something is due in the current epoch, measured."""
     looks = {}
     seed = seed_for(parts.spec.seed, "clustering")
     network = parts.network if parts.average is None else parts.average.network()
-    for split in parts.families:
+    for split in parts.families if splits is None else splits:
         families = due(parts, split, history.epoch)
         if not families:
             continue

@@ -9,8 +9,8 @@ from typing import Any
 from harness.measured import Measured
 from harness.specs import ClassScores, Curve, Measurement, Spectrum
 
-SELECTOR = ("test", "recall_at_1")
-"""The number whose highest epoch is `best_test`."""
+SELECTORS = {"best_test": "test/recall_at_1", "best_validation": "validation/recall_at_1"}
+"""Selection rule -> the curve whose highest epoch it takes."""
 
 
 class History:
@@ -35,11 +35,19 @@ class History:
             split: {"spectrum": numbers.spectrum, "per_class": numbers.per_class} for split, numbers in measured.items()
         }
         self.snapshots["last"] = {"epoch": self.epoch, **detail}
-        if self._is_best():
-            self.snapshots["best_test"] = {"epoch": self.epoch, **detail}
+        for selection, curve in SELECTORS.items():
+            if self._is_best(curve):
+                self.snapshots[selection] = {"epoch": self.epoch, **detail}
 
-    def _is_best(self) -> bool:
-        scores = self.curves.get("/".join(SELECTOR), {})
+    def record_look(self, split: str, numbers: Measured) -> None:
+        """One more split of the last epoch, measured after training had ended; no epoch is selected by it."""
+        for metric, value in numbers.values.items():
+            self.record(split, metric, value)
+        detail = {"spectrum": numbers.spectrum, "per_class": numbers.per_class}
+        self.snapshots["last"] = {**self.snapshots.get("last", {}), "epoch": self.epoch, split: detail}
+
+    def _is_best(self, curve: str) -> bool:
+        scores = self.curves.get(curve, {})
         earlier = [score for epoch, score in scores.items() if epoch != self.epoch]
         return self.epoch in scores and all(scores[self.epoch] > score for score in earlier)
 

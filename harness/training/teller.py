@@ -53,6 +53,6 @@ class Teller:
             "epoch": history.epoch,
             "steps": self.finished_steps,
             "loss": history.latest("train", "loss"),
-            "recall_at_1": history.latest("test", "recall_at_1"),
+            "recall_at_1": history.latest("test", "recall_at_1") or history.latest("validation", "recall_at_1"),
             "seconds": history.cost.get("total_seconds", 0.0),
         }
