@@ -12,7 +12,7 @@ from harness.backbones.bn_inception import BLOCKS
 from harness.errors import EnvironmentLacks, OptionError
 from harness.registry import BACKBONES, build
 
-LARGE = [name for name in BACKBONES.names() if name != "convnet"]
+LARGE = [name for name in BACKBONES.names() if name not in ("convnet", "mlp")]
 NORMED = [name for name in LARGE if name != "squeezenet"]
 
 

@@ -14,6 +14,7 @@ EVERYTHING = {
     "clustering": {},
     "density": {"structure": True},
     "spectrum": {"modes": [1, 10, -2]},
+    "angles": {"count": 3},
 }
 """Options under which a family gives all that it can give."""
 
