@@ -19,6 +19,7 @@ FLOORS = [
         "images",
         "photos",
         "archives",
+        "programs",
         "measured",
         "pml",
         "faiss_loader",

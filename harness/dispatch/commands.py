@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 
 from harness.errors import EnvironmentLacks
+from harness.programs import NoAnswer, ask
 
 PATIENCE_S = 30
 """How long a command may take; a controller that is away answers after about ten seconds."""
@@ -37,11 +37,11 @@ def is_silence(said: str) -> bool:
 def said_by(*command: str) -> str:
     """What a command prints. Raises ClusterSilent when it fails or takes too long, EnvironmentLacks without SLURM."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    except FileNotFoundError as error:
-        raise EnvironmentLacks(f"there is no SLURM here: {command[0]} not found") from error
-    except subprocess.TimeoutExpired as error:
+        answer = ask(command, PATIENCE_S)
+    except NoAnswer as error:
         raise ClusterSilent(f"{command[0]} has not answered for {PATIENCE_S} s; is the controller up?") from error
-    if done.returncode:
-        raise ClusterSilent(f"{' '.join(command[:2])} failed: {' '.join((done.stderr or done.stdout).split())}")
-    return done.stdout
+    except EnvironmentLacks as error:
+        raise EnvironmentLacks(f"there is no SLURM here: {error}") from error
+    if answer.code:
+        raise ClusterSilent(f"{' '.join(command[:2])} failed: {' '.join((answer.err or answer.out).split())}")
+    return answer.out

@@ -11,9 +11,9 @@ from typing import Any
 
 from harness.doctor.cgroup import cpu_quota, memory_left
 from harness.doctor.probe import facts
-from harness.doctor.programs import ask
 from harness.doctor.verdict import GIB, Verdict, Where, gib, ok, problem, warning
 from harness.errors import EnvironmentLacks
+from harness.programs import ask
 from harness.provenance import usable_cores
 
 ENOUGH_FILES = 1024

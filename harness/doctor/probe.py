@@ -13,8 +13,8 @@ import warnings
 from functools import cache
 from typing import Any
 
-from harness.doctor.programs import NoAnswer, ask, ended
 from harness.errors import EnvironmentLacks
+from harness.programs import NoAnswer, ask, ended
 
 LIMIT_S = 90.0
 """The first import of torch from a busy network file system takes a minute."""

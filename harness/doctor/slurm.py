@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 
-from harness.doctor.programs import ask
 from harness.doctor.verdict import Verdict, Where, ok, problem, warning
 from harness.errors import EnvironmentLacks
+from harness.programs import ask
 
 PROGRAMS = ("sbatch", "squeue", "sinfo", "scontrol", "scancel")
 

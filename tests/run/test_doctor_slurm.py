@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.doctor import programs
+from harness import programs
 from harness.doctor.slurm import PROGRAMS
 
 SLURM_CHECKS = "slurm slurm_limits slurm_times slurm_accounting"
