@@ -36,14 +36,14 @@ def t_interval(values: Sequence[float] | Vector, level: float = LEVEL) -> Mean:
 
     Values that are not finite are no observations. n = 0 gives nan, n < 2 no interval.
     """
-    finite = _finite(values)
-    n = len(finite)
+    known = finite(values)
+    n = len(known)
     if n == 0:
         return Mean(math.nan, None, None, None, 0)
-    mean = float(finite.mean())
+    mean = float(known.mean())
     if n == 1:
         return Mean(mean, None, None, None, 1)
-    sd = float(finite.std(ddof=1))
+    sd = float(known.std(ddof=1))
     half = float(scipy.stats.t.ppf((1 + level) / 2, n - 1)) * sd / math.sqrt(n)
     return Mean(mean, sd, mean - half, mean + half, n)
 
@@ -60,6 +60,7 @@ def paired_difference(new: Mapping[int, float], base: Mapping[int, float], level
     return t_interval([new[seed] - base[seed] for seed in shared], level)
 
 
-def _finite(values: Sequence[float] | Vector) -> Vector:
+def finite(values: Sequence[float] | Vector) -> Vector:
+    """The values that are observations: those that are finite."""
     array = np.asarray(values, dtype=np.float64)
     return array[np.isfinite(array)]
