@@ -11,7 +11,7 @@ known from its layout, and everything that a checkpoint inside an epoch needs is
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from harness.errors import DataError, StudyError
 from harness.geometry import at_least_float32
-from harness.miners._members import Ints, Members
+from harness.miners._members import Bools, Ints, Members
 from harness.miners._selection import IN_LIST, OUT_OF_LIST, RANDOM
 from harness.tuples import Triplets
 
@@ -39,6 +39,16 @@ class Plan:
     positive: Ints
     negative: Ints
     kind: NDArray[np.uint8]
+
+    def only(self, chosen: Bools) -> Plan:
+        """The triplets of some of the anchors: chosen [n]."""
+        return replace(
+            self,
+            anchor=self.anchor[chosen],
+            positive=self.positive[chosen],
+            negative=self.negative[chosen],
+            kind=self.kind[chosen],
+        )
 
     def state(self) -> dict[str, Tensor]:
         """Tensors, for a checkpoint."""

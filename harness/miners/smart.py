@@ -25,6 +25,7 @@ from harness.miners._smart_numbers import (
     too_short,
     usual_neighbors,
 )
+from harness.miners._turns import Turns, epochs_a_pass
 from harness.miners._validation import held_out, validation_error
 from harness.registry import MINERS
 
@@ -48,7 +49,9 @@ class Smart(Planned):
     target          wanted share of triplets with a gradient; "val": the error 1 - R@1 on a tenth of the training
                     classes, which is then not trained on. RECONSTRUCTED; share 0.02 goes with it (FOUND)
     negative_order  which of several admissible negatives goes first: near_first is Algorithm 1
-    refresh         epochs between two plans
+    refresh         epochs between two plans. Below 1 an epoch is only such a share of a pass over the training set, and
+                    is mined for its own anchors: with 0.25, `training.epochs` and `warmup_epochs` count quarters. This
+                    is also how curves are had within a pass, as they have one value an epoch and none a step
     margin          of the objective, to count active triplets: d(a,n) < d(a,p) + margin
     index, effort   auto, flat, hnsw, ivf or cagra, and efSearch, lists to look into, or itopk
 
@@ -57,8 +60,8 @@ class Smart(Planned):
     1e6 x 128 x 4 B = 0.5 GB, lists 1e6 x 100 x 8 B = 0.8 GB, the graph 1e6 x 24 x 2 x 4 B = 0.2 GB; selection is
     1e6 / 6e4 x 0.1 s = 2 s; the pass that embeds, at 2,000 images a second, 500 s. Ten millions: exact search is 100
     times that, 4,000 s even on a GPU, so CAGRA; or HNSW with 32 cores, 6.0e-4 x 1e7 / 32 = 190 to 350 s and 5 + 2 GB.
-    Lists of all anchors would be 8 GB and the pass 5,000 s, so that an epoch should embed and mine anew a tenth to a
-    fifth of the anchors, against an index of all: that is not built.
+    Lists of all anchors would be 8 GB and the pass 5,000 s: `refresh: 0.1` mines a tenth of the anchors at
+    a time, 0.8 GB, against an index of all; that the pass, too, embeds only a tenth anew is not built.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class Smart(Planned):
         index: Literal["auto", "flat", "hnsw", "ivf", "cagra"] = "auto",
         effort: PositiveInt | None = None,
         min_recall: Annotated[float, Field(ge=0, le=1)] = 0.98,
-        refresh: PositiveInt = 1,
+        refresh: PositiveInt | Annotated[float, Field(gt=0, lt=1)] = 1,
     ) -> None:
         refuse_target(kappa_mode, target, share)
         super().__init__(labels, batch_size, per_anchor, share, margin)
@@ -89,6 +92,7 @@ class Smart(Planned):
         self.wanted = Wanted(index, effort, min_recall)
         self.target, self.far_first = target, negative_order == "far_first"
         self.warmup_epochs, self.refresh = warmup_epochs, refresh
+        self.turns = Turns(epochs_a_pass(refresh))
         self.neighbors = neighbors or usual_neighbors(Members.by(self.labels).size)
         self.controller = Controller()
         self.pool: Ints = self.everybody
@@ -105,7 +109,8 @@ class Smart(Planned):
 
     @classmethod
     def completed(cls, options: dict[str, Any], data_root: Any) -> dict[str, Any]:
-        """The options as they are, once their combination is known to make sense. Raises OptionError."""
+        """The options as they are, once they are known to make sense together. Raises OptionError."""
+        epochs_a_pass(options["refresh"])
         refuse_target(options["kappa_mode"], options["target"], options["share"])
         return options
 
@@ -120,10 +125,11 @@ class Smart(Planned):
     def plan(self, generator: torch.Generator, embeddings: Tensor | None) -> Plan:
         """The triplets of an epoch. Raises Diverged where embeddings are not finite, or collapsed twice on end."""
         self._learn()
+        self.turns.begin(self.epoch_number, len(self.everybody), generator)
         if self.epoch_number == 1 and self.target == "val":
             self.pool, self.validation = held_out(self.labels, generator)
         if self.epoch_number <= self.warmup_epochs:
-            return self.chance(self.pool)
+            return self._chance(self.pool)
         if self.kept is None or self._due(self.epoch_number):
             return self._mined(generator, embeddings)
         self.adapting = False  # the kappa of a plan that is used again has told its error already
@@ -149,7 +155,7 @@ class Smart(Planned):
         if is_collapsed(rows, generator):
             return self._collapse(samples)
         members = Members.by(self.labels[samples])
-        anchors = members.anchors
+        anchors = members.anchors[self.turns.has(samples[members.anchors], self.epoch_number)]
         try:
             lists, search = nearest(rows, anchors, min(self.neighbors, len(rows) - 1), self.wanted, generator)
         except (RuntimeError, MemoryError):
@@ -177,7 +183,12 @@ class Smart(Planned):
                 "the embeddings of the training set are as good as one point for the second epoch on end, so that "
                 "nothing can be mined; a smaller optimizer.lr or a larger training.batch_size may help"
             )
-        return self.chance(samples)
+        return self._chance(samples)
+
+    def _chance(self, pool: Ints) -> Plan:
+        """Random triplets of the anchors whose turn it is."""
+        plan = self.chance(pool)
+        return plan.only(self.turns.has(plan.anchor, self.epoch_number))
 
     def _wanted_error(self, embeddings: Tensor | None) -> float:
         if self.target != "val":
@@ -235,6 +246,7 @@ class Smart(Planned):
             "kept": self.kept.state() if self.kept else None,
             "pool": torch.from_numpy(self.pool),
             "validation": torch.from_numpy(self.validation),
+            "order": torch.from_numpy(self.turns.order),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -246,6 +258,7 @@ class Smart(Planned):
         self.controller = Controller.from_state(state["controller"])
         self.kept = Plan.from_state(state["kept"]) if state["kept"] else None
         self.pool, self.validation = state["pool"].cpu().numpy(), state["validation"].cpu().numpy()
+        self.turns.order = state["order"].cpu().numpy()
 
 
 _PLAIN = ("random_error", "neighbors", "planned_at", "doubled", "reused", "collapsed", "adapting", "thin", "numbers")

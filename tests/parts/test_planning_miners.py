@@ -186,6 +186,32 @@ def test_a_plan_is_used_again_until_it_is_to_be_refreshed():
     assert part.kept is not plan
 
 
+def test_lists_can_be_refreshed_within_a_pass_in_which_each_anchor_has_one_turn():
+    embeddings, labels = data(n=192, classes=8)
+    part = miner("smart", labels=labels, refresh=0.25, warmup_epochs=4, kappa_mode="fixed", kappa=1.0, share=1.0)
+    for mined_pass in (False, True):
+        quarters = []
+        for seed in range(4):
+            assert part.needs_embeddings is mined_pass
+            run_epoch(part, embeddings, labels, 4 * mined_pass + seed)
+            plan = part.kept if mined_pass else part._chance(part.pool)
+            quarters.append(plan.anchor)
+            assert (plan.kind != RANDOM).any() == mined_pass
+        assert [len(quarter) for quarter in quarters] == [48] * 4
+        assert sorted(np.concatenate(quarters)) == list(range(192))
+
+
+def test_a_part_of_a_pass_goes_on_from_its_state_and_must_be_a_whole_one():
+    embeddings, labels = data()
+    whole, taken = miner("smart", refresh=0.25, warmup_epochs=0), miner("smart", refresh=0.25, warmup_epochs=0)
+    mined(whole, embeddings, labels, 2)
+    taken.load_state_dict(whole.state_dict())
+    for seed in (11, 12, 13):
+        assert torch.equal(run_epoch(whole, embeddings, labels, seed), run_epoch(taken, embeddings, labels, seed))
+    with pytest.raises(OptionError, match=r"0\.3 of a pass .* such as 0\.3333"):
+        miner("smart", refresh=0.3)
+
+
 def test_the_target_can_be_the_error_on_classes_that_are_held_out():
     embeddings, labels = data(n=600, classes=30)
     part = miner("smart", labels=labels, target="val", share=0.02)
