@@ -37,11 +37,11 @@ def test_a_study_opens_with_its_question(name):
         ("fair_comparison", "paper", (23 + 23 + 21) * 5),
         ("omniglot", None, 15 * 2),
         ("omniglot", "quick", 4 * 2),
-        ("nir", None, (4 + 6 + 3 + 2) * 5),
-        ("nir", "quick", 15),
+        ("nir", None, (6 + 6 + 4 + 2) * 5),
+        ("nir", "quick", 18),
         ("nir", "ablations", (2 + 3 + 4 + 7 + 4 + 2 + 4 + 3) * 3),
-        ("nir", "fine_grained", 15 * 2 * 5),
-        ("nir", "paper", (8 + 8 + 4 * 2 + 5 * 2 + 4 * 2 + 8) * 5),
+        ("nir", "fine_grained", 18 * 2 * 5),
+        ("nir", "paper", (8 + 8 + 4 * 2 + 6 * 2 + 4 * 2 + 8) * 5),
     ],
 )
 def test_a_study_has_the_promised_number_of_different_runs(name, profile, count):
