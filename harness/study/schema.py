@@ -28,6 +28,7 @@ RESERVED = ("runs", "cache", "workers", "harness.db")
 """Names that the results folder needs for itself; a report is written to `results/<name>`."""
 
 MAX_SEEDS = 100_000
+MAX_EQUIVALENCE = 20
 
 
 def analyses() -> list[str]:
@@ -42,11 +43,26 @@ def _known_analysis(name: str) -> str:
     return name
 
 
+def _points(value: float) -> float:
+    if not 0 < value <= MAX_EQUIVALENCE:
+        raise ValueError(
+            "equivalence is a difference in R@1 that nobody would care about, in percent points such as 0.25: above 0 "
+            f"and at most {MAX_EQUIVALENCE}, not {value}"
+        )
+    return value
+
+
 class Report(Settings):
-    """What the report of a study shows: which analyses (none named: all), at which epoch a run is judged."""
+    """What the report of a study shows: which analyses (none named: all), at which epoch a run is judged.
+
+    `equivalence` is the difference in test R@1, in percent points, below which two methods are practically equal.
+    `baseline` is the method, by the name that the report gives it, that all others are compared with beside the best.
+    """
 
     analyses: list[Annotated[str, AfterValidator(_known_analysis)]] = Field(default_factory=list)
     selection: Literal["last", "best_test"] = "last"
+    equivalence: Annotated[float, AfterValidator(_points)] = 0.25
+    baseline: str | None = None
 
 
 class Body(Settings):

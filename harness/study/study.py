@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import StudyError, did_you_mean
 from harness.specs import RunSpec
+from harness.store.labels import method_labels
 from harness.study.conditions import Condition, Flat, explain_no_match, read_condition
 from harness.study.layers import Applied, Plan, read_overrides, read_plan, read_value
 from harness.study.mistakes import Mistakes, Origin, Place
@@ -63,6 +64,8 @@ class Study:
         plan = read_plan(root, chosen, read_overrides(overrides or {}, mistakes), mistakes)
         folder = Path(data or os.environ.get("HARNESS_DATA") or "data")
         specs, questions = list_runs(plan, _read_only(only or {}, mistakes), mistakes, folder)
+        if not mistakes and not only:  # else it is not known which methods there will be
+            _check_baseline(plan.report.baseline, specs, [body for body in (chosen, root) if body], mistakes)
         mistakes.raise_if_any()
         question = root.value.get("question")
         profiles = tuple(root.value["profiles"].value) if "profiles" in root.value else ()
@@ -87,6 +90,16 @@ class Study:
         the questions of the blocks of its grid, in their order, each with the ids of its runs."""
         blocks = [{"question": question, "runs": list(runs)} for question, runs in self.questions.items()]
         return {"question": self.question, **self.report.model_dump(), "blocks": blocks}
+
+
+def _check_baseline(baseline: str | None, specs: Sequence[RunSpec], bodies: list[Node], mistakes: Mistakes) -> None:
+    """The baseline of the report is a method of the study, by the name that tables give it."""
+    names = set() if baseline is None else set(method_labels(specs).values())
+    if baseline is None or baseline in names:
+        return
+    said = [node for body in bodies if (node := body.find(["report", "baseline"])).plain() == baseline]
+    place = said[0].place if said else Place(Origin(f"--set report.baseline={baseline}"))
+    mistakes.add(place, f"no method of this study is named {baseline!r}{did_you_mean(baseline, names)}")
 
 
 def find_study(study: str | Path) -> Path:

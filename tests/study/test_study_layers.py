@@ -36,7 +36,8 @@ def test_a_study_knows_its_profiles_and_report(load):
     assert study.profile == "other"
     assert study.profiles == ("long", "other", "fewer")
     assert (study.name, study.question, str(study.path)) == ("small", "What is it?", "small.yaml")
-    assert study.about() == {"question": "What is it?", "analyses": [], "selection": "best_test", "blocks": []}
+    report = {"analyses": [], "selection": "best_test", "equivalence": 0.25, "baseline": None}
+    assert study.about() == {"question": "What is it?", **report, "blocks": []}
     assert load(GRID).report.selection == "last"
 
 
