@@ -135,7 +135,8 @@ class Tuned(Settings):
     """The part that a run plays in a tuned study.
 
     role        fold: trains without the training classes of one fold and is measured on these (`validation`);
-                final: trains on all training classes, is not measured on the test classes, and keeps its weights;
+                final: trains on all training classes, keeps its weights, and is not measured on the test classes, which
+                a look will do with the families `test`;
                 look: trains nothing, and measures the weights that the final run `of` has kept on the test classes
     fold        which of `folds` folds is held out, from 0; a single fold (`folds` 1) has `share` of the classes
     cut         the seed by which classes come into folds
@@ -148,9 +149,10 @@ class Tuned(Settings):
     share: float | None = Field(None, gt=0, lt=1)
     cut: int | None = None
     validation: list[Choice] = []
+    test: list[Choice] = []
     of: str | None = None
 
-    @field_validator("validation", mode="before")
+    @field_validator("validation", "test", mode="before")
     @classmethod
     def _read(cls, families: Any) -> Any:
         return [_as_choice(family) for family in families] if isinstance(families, list) else families

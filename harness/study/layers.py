@@ -15,8 +15,13 @@ from harness.study.resolve import option_names
 from harness.study.schema import SECTIONS, Report, StudyFile, record, seeds_problem
 from harness.study.sections import OptionPath, Sections, lay_over, overlay
 from harness.study.source import Node, from_plain, parse
+from harness.study.space import TuneNode
+from harness.study.tune import TuneSection
 
 _KEYS = {field.alias or name for name, field in StudyFile.model_fields.items()}
+
+_OWN = ("report", "tune")
+"""Sections whose keys `--set` may set, but which are no part of a run."""
 
 DEFAULT_SAMPLER = "class_balanced"
 """Batches of a few samples of each of many classes are what nearly every paper of the field trains on."""
@@ -41,6 +46,7 @@ class Plan:
     seeds: Sequence[int]
     overrides: tuple[Override, ...]
     report: Report
+    tune: TuneNode | None = None
 
     def count(self) -> int:
         """The number of combinations times seeds, without making them."""
@@ -53,10 +59,10 @@ def read_overrides(given: Mapping[str, Any], mistakes: Mistakes) -> list[Overrid
     for text, value in given.items():
         place = Place(Origin(f"--set {text}={value}"))
         path = tuple(text.removeprefix("run.").split("."))
-        allowed = (*SECTIONS, "seeds", "report")
+        allowed = (*SECTIONS, "seeds", *_OWN)
         if path[0] not in allowed:
             mistakes.add(place, f"{path[0]!r} cannot be set{did_you_mean(path[0], allowed)}")
-        elif not all(path) or (path[0] == "report" and len(path) != 2):
+        elif not all(path) or (path[0] in _OWN and len(path) != 2):
             mistakes.add(place, f"{text!r} is not a path such as `training.epochs` or `report.selection`")
         else:
             before = len(mistakes)
@@ -94,6 +100,7 @@ def read_plan(root: Node, profile: Node | None, overrides: Sequence[Override], m
         seeds=_seeds(bodies, overrides, mistakes),
         overrides=for_runs,
         report=_report(bodies, overrides, mistakes),
+        tune=_tune(bodies, overrides, mistakes),
     )
 
 
@@ -148,6 +155,22 @@ def _report(bodies: list[Node], overrides: Sequence[Override], mistakes: Mistake
             if record(Report, wanted, mistakes, where="report"):
                 good |= wanted.value
     return Report(**{name: node.plain() for name, node in good.items()})
+
+
+def _tune(bodies: list[Node], overrides: Sequence[Override], mistakes: Mistakes) -> TuneNode | None:
+    """The section `tune`, a later body laid over an earlier one key by key; None where nobody speaks of tuning."""
+    speaking = [node for body in bodies if (node := _mapping(body, "tune"))]
+    said: dict[str, Node] = {}
+    for node in speaking:
+        said |= node.value
+    for override in overrides:
+        if override.path[0] == "tune":
+            wanted = Node({override.path[1]: override.node}, override.node.place)
+            if not speaking:
+                mistakes.add(override.node.place, "this study has no section `tune`")
+            elif record(TuneSection, wanted, mistakes, where="tune"):
+                said |= wanted.value
+    return TuneNode(speaking[-1], said) if speaking else None
 
 
 def _valid_alone(name: str, node: Node) -> bool:

@@ -19,6 +19,7 @@ from harness.registry import problem_text
 from harness.specs import KINDS, Settings
 from harness.study.mistakes import Mistakes
 from harness.study.source import Node, describe
+from harness.study.tune import TuneSection
 
 SETTINGS = ("training", "optimizer", "evaluation")
 SECTIONS = (*KINDS, *SETTINGS)
@@ -74,6 +75,7 @@ class Body(Settings):
     axes: dict[str, Any] = Field(default_factory=dict)
     exclude: list[dict[str, Any]] = Field(default_factory=list)
     report: Report = Report()
+    tune: TuneSection | None = None
 
     @field_validator("seeds")
     @classmethod
@@ -173,10 +175,13 @@ def _near(item: Mapping[str, Any]) -> str:
     return suggestion if "did you mean" in suggestion else ""
 
 
+_SUBSECTIONS: dict[str, type[BaseModel]] = {"report": Report, "tune": TuneSection}
+
+
 def _fields(model: type[BaseModel], parents: list[Any]) -> list[str]:
     """The keys that were possible where an unknown one stands."""
-    if parents and parents[-1] == "report":
-        model = Report
+    if parents and parents[-1] in _SUBSECTIONS:
+        model = _SUBSECTIONS[parents[-1]]
     elif parents and parents[0] == "profiles":
         model = Body
     return [field.alias or name for name, field in model.model_fields.items()]

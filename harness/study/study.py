@@ -18,6 +18,9 @@ from harness.study.pairs import check_pairs
 from harness.study.resolve import Draft, Resolver
 from harness.study.schema import Report, check_shape
 from harness.study.source import Node, read_mapping
+from harness.study.space import read_tune
+from harness.study.tune import Tune
+from harness.training.roles import sealed
 
 MAX_RUNS = 100_000
 FOLDER = Path("studies")
@@ -38,6 +41,7 @@ class Study:
     questions: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict
     )  # of a block -> its runs, also those left out
+    tune: Tune | None = None  # what its methods are tuned on, before these runs are trained with what was chosen
 
     @classmethod
     def load(
@@ -63,7 +67,8 @@ class Study:
         chosen = _choose_profile(root, profile, mistakes)
         plan = read_plan(root, chosen, read_overrides(overrides or {}, mistakes), mistakes)
         folder = Path(data or os.environ.get("HARNESS_DATA") or "data")
-        specs, questions = list_runs(plan, _read_only(only or {}, mistakes), mistakes, folder)
+        specs, questions, tune = list_runs(plan, _read_only(only or {}, mistakes), mistakes, folder)
+        _check_selection(plan, root, mistakes)
         if not mistakes and not only:  # else it is not known which methods there will be
             _check_baseline(plan.report.baseline, specs, [body for body in (chosen, root) if body], mistakes)
         mistakes.raise_if_any()
@@ -79,6 +84,7 @@ class Study:
             specs=tuple(specs),
             partial=bool(only),
             questions=questions,
+            tune=tune,
         )
 
     def runs(self) -> list[RunSpec]:
@@ -117,12 +123,17 @@ def find_study(study: str | Path) -> Path:
 Questions = dict[str, tuple[str, ...]]
 
 
-def list_runs(plan: Plan, only: Condition | None, mistakes: Mistakes, data: Path) -> tuple[list[RunSpec], Questions]:
-    """The runs of a plan and the questions of its blocks, with everything that is wrong with them recorded."""
+def list_runs(
+    plan: Plan, only: Condition | None, mistakes: Mistakes, data: Path
+) -> tuple[list[RunSpec], Questions, Tune | None]:
+    """The runs of a plan, the questions of its blocks and its tuning, with everything that is wrong recorded.
+
+    The runs of a study that is tuned are final runs: nothing of them is measured on the test classes.
+    """
     if plan.count() > MAX_RUNS:
         place = plan.blocks[0].place if len(plan.blocks) == 1 else replace(plan.blocks[0].place, line=0)
         mistakes.add(place, f"the grid has {plan.count():,} runs; a study has at most {MAX_RUNS:,}")
-        return [], {}
+        return [], {}, None
     candidates = list(_candidates(plan, mistakes, data))
     kept = _without_excluded(candidates, plan, mistakes)
     wanted = [run for run in kept if only is None or only.holds(run.flat)]
@@ -131,8 +142,15 @@ def list_runs(plan: Plan, only: Condition | None, mistakes: Mistakes, data: Path
         mistakes.add(Place(Origin(mistakes.study)), "the grid expands to no runs")
     elif not mistakes and only and not wanted:
         explain_no_match(only, [run.flat for run in kept], mistakes, "selects")
+    tune = read_tune(plan.tune, [] if mistakes else [run.asked for run in kept], mistakes)
     unique = {(run.draft.key, run.seed): run for run in wanted}
-    return [run.spec for run in unique.values()], {} if mistakes else _questions(kept)
+    return [run.spec for run in unique.values()], {} if mistakes else _questions(kept), tune
+
+
+def _check_selection(plan: Plan, root: Node, mistakes: Mistakes) -> None:
+    if plan.tune is not None and plan.report.selection == "best_test":
+        place = root.find(["report", "selection"]).place
+        mistakes.add(place, "a study that is tuned keeps its test classes sealed, so no epoch is selected on them")
 
 
 def _questions(runs: list[_Candidate]) -> Questions:
@@ -151,11 +169,17 @@ class _Candidate:
     draft: Draft
     seed: int
     question: str
+    tuned: bool = False
+
+    @property
+    def asked(self) -> RunSpec:
+        """The run as the file says it."""
+        return replace(self.draft.spec, seed=self.seed)
 
     @property
     def spec(self) -> RunSpec:
         """The run itself."""
-        return replace(self.draft.spec, seed=self.seed)
+        return sealed(self.asked) if self.tuned else self.asked
 
     @property
     def flat(self) -> Flat:
@@ -173,7 +197,9 @@ def _candidates(plan: Plan, mistakes: Mistakes, data: Path) -> Iterator[_Candida
         for combination in block.combinations(plan.run, mistakes):
             sections = applied.over(combination)
             drafts.append(resolver.draft(sections, block.place, doubtful=block.doubtful))
-        runs = [_Candidate(draft, seed, block.question) for draft in drafts for seed in plan.seeds]
+        runs = [
+            _Candidate(draft, seed, block.question, plan.tune is not None) for draft in drafts for seed in plan.seeds
+        ]
         sound = len(mistakes) == before and not plan.overrides
         yield from _when(block.when, runs, mistakes, sound=sound)
     applied.tell_unused()

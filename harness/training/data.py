@@ -46,7 +46,8 @@ class TrainingData:
     def split(self, name: str) -> tuple[Tensor, Tensor]:
         """Indices and labels of "train", "validation" or "test", as they are measured: with the true labels."""
         if name == "validation":
-            assert self.validation_index is not None and self.validation_labels is not None
+            assert self.validation_index is not None
+            assert self.validation_labels is not None
             return self.validation_index, self.validation_labels
         true = self.train_labels if self.true_train_labels is None else self.true_train_labels
         return (self.train_index, true) if name == "train" else (self.test_index, self.test_labels)
@@ -98,7 +99,7 @@ def _cut(bank: Bank, tuned: Tuned | None) -> tuple[Tensor, Tensor | None]:
     train = bank.is_train.nonzero().squeeze(1)
     if tuned is None or tuned.role != "fold":
         return train, None
-    known = {bank.class_names[label]: label for label in bank.labels[train].unique().tolist()}
+    known = {bank.class_names[label]: label for label in sorted(set(bank.labels[train].tolist()))}
     chosen = torch.tensor([known[name] for name in held_out(list(known), tuned)])
     out = torch.isin(bank.labels[train], chosen)
     return train[~out], train[out]
@@ -106,11 +107,12 @@ def _cut(bank: Bank, tuned: Tuned | None) -> tuple[Tensor, Tensor | None]:
 
 def _consecutive(labels: Tensor) -> Tensor:
     """Labels 0..C-1 in the same order: tables of proxies are indexed by them."""
-    return torch.unique(labels, return_inverse=True)[1]
+    consecutive: Tensor = torch.unique(labels, return_inverse=True)[1]
+    return consecutive
 
 
 def _names(bank: Bank, index: Tensor) -> list[str]:
-    return [bank.class_names[label] for label in bank.labels[index].unique().tolist()]
+    return [bank.class_names[label] for label in sorted(set(bank.labels[index].tolist()))]
 
 
 def open_bank(choice: Choice, data_root: Path, cache: Path) -> Bank:

@@ -1,4 +1,4 @@
-"""Class-disjoint folds of the training classes, and the digests by which every number says which classes it is about."""
+"""Class-disjoint folds of the training classes, and digests by which every number says which classes it is about."""
 
 from __future__ import annotations
 

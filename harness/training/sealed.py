@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness.errors import DataError
-from harness.specs import RunSpec, Tuned
+from harness.specs import RunSpec
 from harness.training.assemble import Context, Parts
 from harness.training.history import History
+from harness.training.roles import final_of
 
 
 def is_look(spec: RunSpec) -> bool:
@@ -49,7 +49,8 @@ def last_of(parts: Parts, context: Context) -> History:
     Raises DataError where they are missing or damaged, and where the look would measure another run than it says.
     """
     spec = parts.spec
-    assert spec.tuned is not None and spec.tuned.of is not None
+    assert spec.tuned is not None
+    assert spec.tuned.of is not None
     if final_of(spec).run_id != spec.tuned.of:
         raise DataError(f"run {spec.run_id} says that it looks at run {spec.tuned.of}, which trained something else")
     if context.weights is None:
@@ -59,11 +60,6 @@ def last_of(parts: Parts, context: Context) -> History:
     if parts.average:
         parts.average.load_state_dict(state["average"])
     return History.from_state(state["history"])
-
-
-def final_of(spec: RunSpec) -> RunSpec:
-    """The final run whose weights a look measures."""
-    return replace(spec, tuned=Tuned(role="final"), evaluation=spec.evaluation.model_copy(update={"test": []}))
 
 
 def _read(path: Path, run_id: str, device: torch.device) -> dict[str, Any]:
