@@ -22,11 +22,12 @@ from markupsafe import Markup
 from harness.errors import StoreError, StudyError, did_you_mean
 from harness.report.analyses import ORDER
 from harness.report.evidence import Evidence, Frames, read
-from harness.report.export import FIGURE_FORMATS, TABLE_FORMATS, inline_svg, write_figure, write_table
+from harness.report.export import FIGURE_FORMATS, TABLE_FORMATS, write_figure, write_table
 from harness.report.names import QUALITY, SELECTIONS, metric, number
 from harness.report.section import Section
 from harness.report.statistics import LEVEL
 from harness.report.style import styled
+from harness.report.svg import inlined
 
 ENTRIES = ("tables", "figures", "index.html")
 """What a report owns in its folder, in the order in which it is moved into place; nothing else there is touched."""
@@ -40,14 +41,16 @@ def write_report(
     selection: str | None = None,
     out: Path | str,
     analyses: list[str] | None = None,
+    results: Path | str | None = None,
 ) -> Path:
     """Write the report of a study to `out/index.html` and return that path.
 
     `selection` and `analyses` default to what the study says, then to the last epoch and to all analyses; where the
-    study was planned, that is compared with what runs took, whether it says so or not. Raises StudyError for a study,
+    study was planned, that is compared with what runs took, whether it says so or not. `results` is the folder of the
+    runs, where intervals over test classes find each query; without it there are none. Raises StudyError for a study,
     selection or analysis that is not known, StoreError when `out` cannot be written.
     """
-    evidence, chosen = _evidence(database, study, profile, selection, analyses)
+    evidence, chosen = _evidence(database, study, profile, selection, analyses, results)
     sections = [ORDER[name](evidence) for name in chosen]
     with _aside(Path(out)) as folder:
         drawn = _write_files(sections, folder)
@@ -62,9 +65,10 @@ def report_json(
     profile: str | None = None,
     selection: str | None = None,
     analyses: list[str] | None = None,
+    results: Path | str | None = None,
 ) -> dict[str, Any]:
     """All numbers of the report as plain JSON types; None where there is no number."""
-    evidence, chosen = _evidence(database, study, profile, selection, analyses)
+    evidence, chosen = _evidence(database, study, profile, selection, analyses, results)
     sections = [ORDER[name](evidence) for name in chosen]
     return {
         "format": 1,
@@ -87,7 +91,12 @@ def report_json(
 
 
 def _evidence(
-    database: Frames, study: str, profile: str | None, selection: str | None, analyses: list[str] | None
+    database: Frames,
+    study: str,
+    profile: str | None,
+    selection: str | None,
+    analyses: list[str] | None,
+    results: Path | str | None,
 ) -> tuple[Evidence, list[str]]:
     wishes = _wishes(database, study, profile)
     rule = selection or wishes.get("selection") or "last"
@@ -97,7 +106,7 @@ def _evidence(
     for name in chosen:
         if name not in ORDER:
             raise StudyError(f"analysis {name!r} is not known{did_you_mean(name, ORDER)}")
-    evidence = read(database, study, profile=profile, selection=rule)
+    evidence = read(database, study, profile=profile, selection=rule, results=results)
     if analyses is None and len(evidence.estimates) and "estimate" not in chosen:
         chosen = [*chosen, "estimate"]  # whoever has planned a study wants to know how that came out
     return evidence, chosen
@@ -139,7 +148,7 @@ def _page(evidence: Evidence, sections: list[Section], drawn: Mapping[str, str])
     environment = Environment(
         loader=PackageLoader("harness.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["inline_svg"] = lambda drawing: Markup(inline_svg(drawing, drawn[drawing.name]))
+    environment.filters["inline_svg"] = lambda drawing: Markup(inlined(drawing.name, drawing.alt, drawn[drawing.name]))
     folder = Path(__file__).parent
     return environment.get_template("page.html.j2").render(
         evidence=evidence,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import html
-import io
-import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
 from harness.report.names import DASH, MINUS, RHO
 from harness.report.section import Drawing, Table
-from harness.report.style import CSS_VARIABLES
+from harness.report.svg import svg
 
 FIGURE_FORMATS = ("svg", "png", "pdf")
 TABLE_FORMATS = ("csv", "md", "tex")
+DOTS = 200
+"""Pixels an inch of a PNG."""
 
 
 def write_table(table: Table, folder: Path) -> None:
@@ -26,12 +28,21 @@ def write_table(table: Table, folder: Path) -> None:
 
 
 def write_figure(drawing: Drawing, folder: Path) -> str:
-    """SVG and PDF with a transparent ground, PNG on white; gives the text of the SVG."""
+    """SVG and PDF with a transparent ground, PNG on white; gives the text of the SVG.
+
+    The figure is laid out once. Its canvases print it as it stands; `Figure.savefig` would draw it twice a format.
+    """
     figure = drawing.draw()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     text = svg(figure)
     (folder / f"{drawing.name}.svg").write_text(text, encoding="utf-8", newline="\n")
-    figure.savefig(folder / f"{drawing.name}.pdf", metadata={"CreationDate": None})
-    figure.savefig(folder / f"{drawing.name}.png", dpi=200, facecolor="white", metadata={"Software": None})
+    pdf: Any = FigureCanvasPdf(figure)
+    pdf.print_pdf(folder / f"{drawing.name}.pdf", metadata={"CreationDate": None})
+    figure.set_dpi(DOTS)
+    figure.patch.set_facecolor("white")
+    png: Any = FigureCanvasAgg(figure)
+    png.print_png(folder / f"{drawing.name}.png", metadata={"Software": None})
     return text
 
 
@@ -72,46 +83,6 @@ def latex(table: Table) -> str:
             "",
         ]
     )
-
-
-def svg(figure: Figure) -> str:
-    """The figure as a stand-alone SVG file. From here on its layout stands, so that all formats look the same."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return _with_titles(buffer.getvalue())
-
-
-def inline_svg(drawing: Drawing, text: str) -> str:
-    """An SVG file as an `<svg>` element of the page: no prologue, ids of its own, colors by CSS variable."""
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{drawing.name}-\1"', text)
-    text = re.sub(r'(xlink:href|href)="#([^"]+)"', rf'\1="#{drawing.name}-\2"', text)
-    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{drawing.name}-\1)", text)
-    for color, variable in CSS_VARIABLES.items():
-        text = text.replace(color, f"var({variable})")
-    width = re.search(r'<svg[^>]*\bwidth="([\d.]+)pt"', text)
-    points = float(width.group(1)) if width else 600.0
-    label = html.escape(drawing.alt, quote=True)
-    # 1 pt is 4/3 px: the drawing never grows beyond the size at which its text was set, and on a phone it scrolls
-    # rather than shrink to less than three quarters, 9 px.
-    style = f'style="max-width: {points * 4 / 3:.0f}px; min-width: {points:.0f}px"'
-    head, rest = text.split(">", 1)
-    head = re.sub(r'\s(?:width|height|version|xmlns(?::\w+)?)="[^"]*"', "", head)
-    rest = rest.replace("xlink:href", "href")
-    return f'{head} role="img" aria-label="{label}" {style}>{rest}'.strip()
-
-
-def _with_titles(text: str) -> str:
-    """Points marked by `style.tip` get their text as a `<title>` and a plain id."""
-    counter = iter(range(1, 1_000_000))
-
-    def replace(match: re.Match[str]) -> str:
-        return f'<g id="tip-{next(counter)}"><title>{match.group(1)}</title>'
-
-    return re.sub(r'<g id="tip:([^"]*)">', replace, text)
 
 
 def _cells(frame: pd.DataFrame) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""One look for all figures: seaborn's plain style, colors that color-blind readers tell apart, the page's dark mode.
+"""One look for all figures: plain axes, colors that color-blind readers tell apart, the page's dark mode.
 
 Figures are made without pyplot, so nothing global is left behind. The colors below stand for roles; in the page each
 is replaced by a CSS variable, so that a figure follows the reader's light or dark scheme.
@@ -12,7 +12,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -40,7 +39,7 @@ SERIES = (PLAIN, REGULARIZED, OTHER, "#cc79a7", "#56b4e9", "#a6761d")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (3, 3)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
-_SETTINGS = {
+_SETTINGS: Any = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
@@ -53,6 +52,8 @@ _SETTINGS = {
     "axes.labelcolor": INK,
     "axes.edgecolor": MUTED,
     "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.unicode_minus": True,
@@ -66,7 +67,7 @@ _SETTINGS = {
     "legend.fontsize": 8.5,
     "legend.frameon": False,
     "lines.linewidth": 1.5,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "svg.hashsalt": "harness",
     "pdf.fonttype": 42,
     "patch.edgecolor": "none",
@@ -77,8 +78,9 @@ _SETTINGS = {
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw and save figures inside; outside, the reader's own settings stay as they are."""
-    settings: Any = {**sns.axes_style("ticks"), **_SETTINGS}
-    with mpl.rc_context(settings):
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
         yield
 
 
@@ -87,7 +89,6 @@ def panels(rows: int, columns: int, width: float, height: float, **options: Any)
     figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
     FigureCanvasAgg(figure)  # measures text, whatever window system the reader's matplotlib is set to
     grid = figure.subplots(rows, columns, squeeze=False, **options)
-    sns.despine(fig=figure)
     return figure, [list(line) for line in grid]
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness.report.evidence import CELL, Evidence
-from harness.report.figures.labels import place_labels
+from harness.report.figures.labels import key, place_labels
 from harness.report.names import number
 from harness.report.section import Drawing, Section, Table
 from harness.report.style import FAINT, MUTED, OTHER, PLAIN, panels, tip
@@ -100,8 +100,9 @@ def _draw(compared: pd.DataFrame) -> Figure:
     axis.set_ylabel("actual seconds of a run")
     if compared["source"].nunique() > 1:
         _legend(figure)
+    texts = key(axis, list(compared["method"]))
     figure.draw_without_rendering()  # the labels are placed in the final layout
-    place_labels(axis, both[:, 0], both[:, 1], list(compared["method"]))
+    place_labels(axis, both[:, 0], both[:, 1], texts)
     return figure
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.report.figures.labels import place_labels
+from harness.report.figures.labels import key, place_labels
 from harness.report.names import STATISTICS, metric, number
 from harness.report.statistics import least_squares
 from harness.report.style import INK, MUTED, PLAIN, REGULARIZED, limits, panels, role_color, tip
@@ -33,35 +33,38 @@ def property_grid(clouds: dict[str, pd.DataFrame], told: dict[tuple[str, str], s
 
 
 def labelled_decay(own: pd.DataFrame) -> Figure:
-    """R@1 against spectral decay with every method named, one panel a setting."""
+    """R@1 against spectral decay with every method named or numbered from the best on, one panel a setting."""
     settings = list(dict.fromkeys(own["setting"]))
-    figure, grid = panels(len(settings), 1, 7.6, 4.6)
-    for [axis], setting in zip(grid, settings, strict=True):
-        axis.locator_params(axis="x", nbins=8)
-        cloud = own[(own["setting"] == setting) & own["rho"].notna()]
+    figure, grid = panels(len(settings), 1, 8.4, 4.6)
+    clouds = [own[(own["setting"] == name) & own["rho"].notna()] for name in settings]
+    clouds = [cloud.sort_values("recall_at_1", ascending=False) for cloud in clouds]
+    texts = []
+    for [axis], setting, cloud in zip(grid, settings, clouds, strict=True):
         _scatter(axis, cloud, "rho", own=True)
-        axis.set_title(setting)
-        axis.set_ylabel("test R@1 (%)")
-        axis.set_xlabel(f"{metric('rho').title}, train classes")
+        axis.locator_params(axis="x", nbins=8)
+        axis.set(title=setting, ylabel="test R@1 (%)", xlabel=f"{metric('rho').title}, train classes")
+        texts.append(key(axis, list(cloud["method"])))
     _legend(figure)
     figure.draw_without_rendering()  # the labels are placed in the final layout
-    for [axis], setting in zip(grid, settings, strict=True):
-        axis.locator_params(axis="x", nbins=8)
-        cloud = own[(own["setting"] == setting) & own["rho"].notna()]
+    for [axis], cloud, told in zip(grid, clouds, texts, strict=True):
         x, y = cloud["rho"].to_numpy(dtype=float), cloud["recall_at_1"].to_numpy(dtype=float) * 100
-        place_labels(axis, x, y, list(cloud["method"]))
+        place_labels(axis, x, y, told, _lines(cloud))
     return figure
 
 
 def _scatter(axis: Any, cloud: pd.DataFrame, name: str, own: bool) -> None:
     cloud = cloud[cloud[name].notna()]
     marker = "o" if own else "^"
+    for regularizer, group in cloud.groupby(cloud["regularizer"] == "none"):
+        color = role_color("none" if regularizer else "some")
+        half = group["half_width"].to_numpy(dtype=float) * 100
+        sure = np.isfinite(half)
+        if sure.any():
+            x, y = group[name].to_numpy(dtype=float)[sure], group["recall_at_1"].to_numpy(dtype=float)[sure] * 100
+            axis.vlines(x, y - half[sure], y + half[sure], color=color, linewidth=0.8, alpha=0.6)
     for row in cloud.to_dict("records"):
-        x, y, half = row[name], row["recall_at_1"] * 100, row["half_width"] * 100
-        color = role_color(row["regularizer"])
-        if np.isfinite(half):
-            axis.errorbar(x, y, yerr=half, color=color, elinewidth=0.8, alpha=0.6)
-        (point,) = axis.plot(x, y, marker, color=color, markersize=4.5, markeredgewidth=0)
+        x, y = row[name], row["recall_at_1"] * 100
+        (point,) = axis.plot(x, y, marker, color=role_color(row["regularizer"]), markersize=4.5, markeredgewidth=0)
         tip(point, f"{row['method']}: {metric(name).title} {number(x, 3)}, R@1 {y:.1f}")
     for start, end in _arrows(cloud):
         axis.annotate(
@@ -78,6 +81,18 @@ def _scatter(axis: Any, cloud: pd.DataFrame, name: str, own: bool) -> None:
     if len(cloud):
         axis.set_ylim(*limits(cloud["recall_at_1"] * 100, cloud["half_width"] * 100))
     axis.locator_params(nbins=5)
+
+
+def _lines(cloud: pd.DataFrame) -> Any:
+    """Intervals and arrows as segments, which labels should not cover."""
+    records = cloud[np.isfinite(cloud["half_width"])].to_dict("records")
+    spans = [(row["rho"], row["recall_at_1"] * 100, row["half_width"] * 100) for row in records]
+    bars = [(x, y - half, x, y + half) for x, y, half in spans]
+    arrows = [
+        (start["rho"], start["recall_at_1"] * 100, end["rho"], end["recall_at_1"] * 100)
+        for start, end in _arrows(cloud)
+    ]
+    return np.array([*bars, *arrows], dtype=float).reshape(-1, 4)
 
 
 def _plain_pairs(cloud: pd.DataFrame, name: str) -> tuple[Any, Any]:
