@@ -67,7 +67,7 @@ def test_pairs_are_told_beside_other_mistakes(refused):
 # What is wrong -> (what follows `HEAD`, which has seven lines; line:column and message).
 ONE_MISTAKE = {
     "a misspelt key": ("  objective: whole\ngrd: []\n", "9:1: a study has no key 'grd'; did you mean 'grid'?"),
-    "tuning": ("  objective: whole\ntune: {}\n", "9:1: a study has no key 'tune'; known: axes,"),
+    "tuning": ("  objective: whole\nharmony: {}\n", "9:1: a study has no key 'harmony'; known: axes,"),
     "a misspelt section": ("grid: [{objektive: whole}]", "8:9: 'objektive' is not a section of a run; did you mean"),
     "a misspelt dotted section": ("grid: [{objective: whole, trainig.epochs: 3}]", "8:27: 'trainig.epochs' is not a"),
     "an empty step": ("grid: [{objective: whole, training.: 3}]", "8:27: 'training.' has an empty step"),
