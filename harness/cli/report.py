@@ -44,10 +44,17 @@ def report(
     database = Database(place.db)
     for name in [Path(study).stem] if study else list(dict.fromkeys(database.studies()["study"])):
         if as_json:
-            typer.echo(json.dumps(report_json(database, name, profile=profile, selection=selection)))
+            typer.echo(
+                json.dumps(report_json(database, name, profile=profile, selection=selection, results=place.results))
+            )
             continue
         page = write_report(
-            database, name, profile=profile, selection=selection, out=out or place.results / folder_of(name, profile)
+            database,
+            name,
+            profile=profile,
+            selection=selection,
+            out=out or place.results / folder_of(name, profile),
+            results=place.results,
         )
         message(f"{name}: {page}")
 

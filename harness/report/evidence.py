@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,8 @@ from harness.report.statistics import Mean, t_interval
 from harness.specs import KINDS
 
 CELL = ["setting", "method"]
+EQUIVALENCE = 0.25
+"""Of studies that were recorded before they could say it."""
 SECTIONS = (*KINDS, "training", "optimizer", "evaluation")
 
 
@@ -68,6 +70,9 @@ class Evidence:
     spectra: pd.DataFrame
     estimates: pd.DataFrame
     questions: dict[str, list[str]] = field(default_factory=dict)  # of a block of the grid -> its run ids
+    equivalence: float = EQUIVALENCE  # the difference in R@1 that nobody would care about, in percent points
+    baseline: str | None = None  # the method that the study wants all others compared with
+    results: Path | None = None  # where the folders of the runs are, if they may be read
 
     @property
     def settings(self) -> list[str]:
@@ -120,8 +125,16 @@ class Evidence:
         return set(self.measurements.loc[self.measurements["split"] == split, "metric"])
 
 
-def read(database: Frames, study: str, *, profile: str | None = None, selection: str = "last") -> Evidence:
+def read(
+    database: Frames,
+    study: str,
+    *,
+    profile: str | None = None,
+    selection: str = "last",
+    results: Path | str | None = None,
+) -> Evidence:
     """The evidence of one study. Raises StudyError when the database does not know the study."""
+    about = _study_row(database, study, profile).get("about") or {}
     question = _question(database, study, profile)
     configurations = _by_run(database.configurations(study, profile=profile))
     runs = _with_cells(database.runs(study, profile=profile), configurations)
@@ -138,6 +151,9 @@ def read(database: Frames, study: str, *, profile: str | None = None, selection:
         _of_spectra(database.spectra(study, profile=profile), done, selection),
         database.estimates(study, profile=profile),
         _questions(database, study, profile),
+        float(about.get("equivalence", EQUIVALENCE)),
+        about.get("baseline"),
+        None if results is None else Path(results),
     )
 
 
