@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from harness.report import published
@@ -99,6 +98,8 @@ def _heat_maps(evidence: Evidence, matrices: dict[str, pd.DataFrame], name: str,
 
 
 def _draw(matrices: dict[str, pd.DataFrame], in_a_row: bool) -> Figure:
+    import seaborn as sns  # takes as long to load as many a report to write
+
     sizes = [0.62 * len(matrix) + 1.0 for matrix in matrices.values()]
     columns = len(matrices) if in_a_row else 1
     rows = 1 if in_a_row else len(matrices)

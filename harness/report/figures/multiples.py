@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from harness.report.evidence import CELL
 from harness.report.style import DASHES, FAINT, MARKERS, PAPER, SERIES, panels
@@ -29,9 +31,9 @@ def multiples(
     figure, grid = panels(rows, columns, 3.2, 2.5, sharex=True, sharey=True)
     axes = [axis for line in grid for axis in line]
     lines = [(key, line) for key, line in curves.groupby([*CELL, "objective"], sort=False)]
+    faint = _end_to_end([line[[x, y]].to_numpy(dtype=float) * (1.0, scale) for _, line in lines])
     for axis, objective in zip(axes, objectives, strict=False):
-        for _, line in lines:
-            axis.plot(line[x], line[y] * scale, color=FAINT, linewidth=0.7, alpha=0.7, zorder=1)
+        axis.plot(*faint, color=FAINT, linewidth=0.7, alpha=0.8, zorder=1)
         own = [(key[1], line) for key, line in lines if key[2] == objective]
         for order, (method, line) in enumerate(own):
             style = {"color": SERIES[order % len(SERIES)], "linestyle": DASHES[order % len(DASHES)]}
@@ -46,7 +48,7 @@ def multiples(
             )
         axis.set_title(str(objective))
         if len(own) > 1:
-            axis.legend(loc="best", fontsize=7, handlelength=2.2, frameon=True, facecolor=PAPER, edgecolor="none")
+            axis.legend(loc="best", fontsize=7.5, handlelength=2.2, frameon=True, facecolor=PAPER, edgecolor="none")
     for place, axis in enumerate(axes[: len(objectives)]):
         lowest = place + columns >= len(objectives)
         axis.set(xlabel=xlabel if lowest else "", ylabel=ylabel if place % columns == 0 else "")
@@ -54,6 +56,12 @@ def multiples(
     for axis in axes[len(objectives) :]:
         axis.set_axis_off()
     return figure, axes[: len(objectives)]
+
+
+def _end_to_end(lines: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Many lines [N,2] as one, [2,M], with a gap after each: one thing to draw, and to store, in every panel."""
+    gap = np.full((1, 2), np.nan)
+    return np.concatenate([part for line in lines for part in (line, gap)]).T
 
 
 def _variant(method: str, objective: str) -> str:
