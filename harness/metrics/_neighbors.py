@@ -4,7 +4,8 @@ Every distance is computed once, in tiles that stay in the cache and serve both 
 behind are the few candidates that beat a threshold of their query. The threshold comes from a random sample: it is
 chosen so that probably a few more than the wanted number of neighbors pass, or so that the farthest positive does.
 Whether enough did pass is counted, and a query that had bad luck is ranked again by `full_ranks`; so the answer is
-exact and does not depend on the sample.
+exact and does not depend on the sample. Blocks of queries are ranked as soon as they have met all others, so that
+the candidates of all are never held at once.
 """
 
 from __future__ import annotations
@@ -18,28 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.measured import classes_of
-from harness.metrics._candidates import Array, Candidates
+from harness.metrics._candidates import INDEX_BITS, Array, Candidates
 from harness.metrics._parallel import finish, in_turn, single_threaded
-from harness.metrics._ranks import (
-    BLOCK,
-    RankBlock,
-    classes_by_size,
-    full_ranks,
-    half_norms,
-    ordered_bits,
-    rectangles,
-    scaled,
-)
-
-FAR = torch.iinfo(torch.int64).max
-"""The rank of a positive that is not among the wanted neighbors."""
+from harness.metrics._positives import Positives
+from harness.metrics._ranks import BLOCK, RankBlock, classes_by_size, full_ranks, half_norms, scaled
 
 TILE = 1024
-"""Rows and columns of a tile: 4 MiB of distances."""
+"""Rows and columns of a tile: 4 MiB of distances. At most 1 << QUERY_BITS."""
 
 MEMORY = 1 << 30
-"""Bytes that candidates may take; sets that need more are ranked by `full_ranks`."""
+"""Bytes that candidates and ranks may take; sets that need more are ranked by `full_ranks`."""
 
 
 def near_ranks(embeddings: Tensor, labels: Tensor, depth: int) -> Iterator[RankBlock]:
@@ -54,19 +43,17 @@ def near_ranks(embeddings: Tensor, labels: Tensor, depth: int) -> Iterator[RankB
     with single_threaded() as threads:
         search = Search(scaled(embeddings), labels, plan, threads)
         search.run()
-        unlucky = torch.zeros(len(labels), dtype=torch.bool)
-        for block, complete in search.blocks():
-            unlucky[block.queries[~complete]] = True
-            yield RankBlock(block.queries[complete], block.ranks[complete])
-        yield from full_ranks(embeddings, labels, queries=unlucky)
+    yield from search.positives.blocks()
+    unlucky = torch.from_numpy(~search.positives.complete)
+    del search  # `full_ranks` needs memory, too
+    yield from full_ranks(embeddings, labels, queries=unlucky)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many neighbors are wanted and have room, and which place in a sample of what size is the first threshold."""
+    """How many neighbors are wanted, and which place in a sample of what size is the threshold."""
 
     depth: int
-    room: int
     sample: int
     place: int
 
@@ -75,55 +62,58 @@ def planned(embeddings: Tensor, labels: Tensor, depth: int) -> Plan | None:
     """None where sorting whole rows is better: other devices and types, small sets, deep rankings, little memory."""
     number = len(labels)
     depth = max(depth, *(members.shape[1] for members in classes_by_size(labels)), 1)
-    # Beside what is wanted, room for what two tiles are expected to bring, so that few queries ever lack it.
-    room = depth + 2 * math.ceil(depth * TILE / number) + 64
-    sample = TILE * min(8, round(number / 8 / TILE))
-    if embeddings.device.type != "cpu" or embeddings.dtype != torch.float32:
+    tiles = number / 8 / TILE
+    sample = TILE * 2 ** min(3, round(math.log2(tiles))) if tiles > 0.5 else 0
+    if embeddings.device.type != "cpu" or embeddings.dtype != torch.float32 or number >= 1 << INDEX_BITS or not sample:
         return None
-    if sample == 0 or room > number / 4 or room * number * 8 > MEMORY:  # 6 or 8 bytes a candidate
-        return None
-    # About `expected` of the wanted neighbors are in the sample, with a variance of as much; with 2.5 standard
+    # About `expected` of the wanted neighbors are in the sample, which is drawn without replacement; with 2.5 standard
     # deviations more, one query in 160 is unlucky.
     expected = depth * sample / number
-    return Plan(depth, room, sample, math.ceil(expected + 2.5 * math.sqrt(expected)) + 1)
+    place = math.ceil(expected + 2.5 * math.sqrt(expected * (1 - sample / number))) + 1
+    found = place * number / sample
+    # A query waits for its block to be complete with a quarter of what it finds outside of the sample, on average.
+    waiting = 8 * number * (place + found / 4) + 4 * number * depth
+    return None if found > number / 4 or waiting > MEMORY else Plan(depth, sample, place)
 
 
 class Search:
     """One pass over all pairs of samples, which are taken in random order. A position is a place in that order."""
 
     def __init__(self, embeddings: Tensor, labels: Tensor, plan: Plan, threads: int = 1) -> None:
-        self.embeddings, self.labels, self.plan, self.threads = embeddings, labels, plan, threads
+        self.embeddings, self.plan, self.threads = embeddings, plan, threads
         self.order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
         self.half = half_norms(embeddings)
         self.thresholds = farthest_positives(embeddings, self.half, labels)[self.order]
-        self.candidates = Candidates(self.thresholds.numpy(), plan.depth, plan.room)
+        self.positives = Positives(labels)
+        self.candidates = Candidates(math.ceil(len(labels) / TILE))
         self.indices = self.order.numpy()
-        self.position = torch.empty_like(self.order)
-        self.position[self.order] = torch.arange(len(self.order))
-        self.classes = np.append(classes_of(labels)[1].numpy().astype(np.int32), np.int32(-1))
         self.sample = self.gathered(slice(0, plan.sample))
         self.memory = Memory(embeddings.shape[1])
-        self.writing = threading.Lock()
 
     def run(self) -> None:
         """Compares all with the sample, which sets the thresholds, and then the others among themselves."""
-        number, sample, height = len(self.labels), self.plan.sample, TILE * TILE // self.plan.sample
+        number, sample, height = len(self.order), self.plan.sample, TILE * TILE // self.plan.sample
         # The thresholds of the sample must stand before others are compared with it.
         for first, last in ((0, sample), (sample, number)):
-            finish(lambda rows: self.compare(rows, [slice(0, sample)], True), ranges(first, last, height), self.threads)
-        finish(
+            items = ranges(first, last, height)
+            finish(lambda rows: self.compare(rows, [slice(0, sample)], True), items, self.threads)
+        finish(self.rank, ranges(0, sample, TILE), self.threads)
+        # Above the diagonal: a block of rows is complete as soon as it and all before it have been compared.
+        for rows in in_turn(
             lambda rows: self.compare(rows, ranges(rows.start, number, TILE)),
             ranges(sample, number, TILE),
             self.threads,
-        )
+        ):
+            self.rank(rows)
 
-    def compare(self, rows: slice, others: Iterable[slice], tighten: bool = False) -> None:
-        """Compares some positions with others, range by range."""
+    def compare(self, rows: slice, others: Iterable[slice], tighten: bool = False) -> slice:
+        """Compares some positions of one block with others, range by range; returns the former."""
         left = self.gathered(rows)
         left = torch.cat([-left[:, :-2], left[:, -1:], left[:, -2:-1]], dim=1)
         for columns in others:
             right = self.sample if tighten else self.gathered(columns, self.memory.right)
             self.compare_tile(left, right, rows, columns, tighten)
+        return rows
 
     def gathered(self, positions: slice, room: Tensor | None = None) -> Tensor:
         """The embeddings at these positions, with a 1 and half the squared norm behind: [n, D + 2].
@@ -145,59 +135,41 @@ class Search:
         overlap = columns.start <= rows.start < columns.stop
         if overlap:
             distances.diagonal(rows.start - columns.start).fill_(torch.inf)
+        tile = distances.numpy()
         if tighten:
-            self.tighten(rows, distances.numpy())
-        width, values = len(right), distances.numpy().ravel()
-        chosen = self.closer(distances, self.thresholds[rows, None])
-        starts = np.searchsorted(chosen, np.arange(len(left) + 1) * width)
-        self.keep(rows.start, np.diff(starts), remainder(chosen, width) + columns.start, values[chosen])
-        if not overlap:
-            chosen = self.closer(distances, self.thresholds[columns])
-            query = remainder(chosen, width).astype(np.uint16)  # 16 bits are sorted by radix
-            chosen = chosen[np.argsort(query, kind="stable")]
-            counts = np.bincount(query, minlength=width)
-            self.keep(columns.start, counts, chosen // width + rows.start, values[chosen])
+            self.tighten(rows, tile)
+        row, column, distance = self.closer(tile, slice(0, len(right)), self.thresholds[rows, None])
+        block = rows.start // TILE
+        self.candidates.keep(block, row + rows.start % TILE, distance, self.indices[columns].take(column))
+        for own in () if overlap else ranges(columns.start, columns.stop, TILE):
+            part = slice(own.start - columns.start, own.stop - columns.start)
+            row, column, distance = self.closer(tile, part, self.thresholds[own])
+            self.candidates.keep(own.start // TILE, column, distance, self.indices[rows].take(row))
 
     def tighten(self, rows: slice, distances: Array) -> None:
-        """Lowers the thresholds of the rows to the planned place among their distances [r, sample] to the sample."""
-        place = self.plan.place - 1
-        nearest = torch.from_numpy(np.partition(distances, place, axis=1)[:, place])
-        torch.minimum(self.thresholds[rows], nearest, out=self.thresholds[rows])
+        """Lowers the thresholds of the rows to the planned place among their distances [r, sample] to the sample.
 
-    def closer(self, distances: Tensor, thresholds: Tensor) -> Array:
-        """Places, in the flat distances [r, c], of those that are not above the thresholds; ascending."""
-        passed = view(self.memory.passed, *distances.shape).numpy()
-        return places_of_true(np.less_equal(distances.numpy(), thresholds.numpy(), out=passed).ravel())
+        Gives up queries that far more would pass, because so many are equally far: no candidate, and so no memory.
+        """
+        nearest = np.partition(distances, self.plan.place - 1, axis=1)[:, self.plan.place - 1]
+        nearest = np.minimum(nearest, self.thresholds[rows].numpy())
+        nearest[np.count_nonzero(distances <= nearest[:, None], axis=1) > 2 * self.plan.place] = -np.inf
+        self.thresholds[rows] = torch.from_numpy(nearest)
 
-    def keep(self, first: int, counts: Array, other: Array, distance: Array) -> None:
-        """Adds candidates of consecutive positions, `counts` of each; one thread at a time."""
-        index, bits = self.indices[other], ordered_bits(distance)
-        with self.writing:
-            self.candidates.keep(first, counts, index, bits)
+    def closer(self, distances: Array, part: slice, thresholds: Tensor) -> tuple[Array, Array, Array]:
+        """Row, place and value of the distances [r, c] in a part of the columns that are not above the thresholds."""
+        height, width = len(distances), part.stop - part.start
+        passed = view(self.memory.passed, height, width).numpy()
+        places = places_of_true(np.less_equal(distances[:, part], thresholds.numpy(), out=passed).ravel())
+        row = places // width  # numpy divides by one number quickly, but takes remainders slowly
+        places -= row * width
+        return row, places, distances.ravel().take(row * distances.shape[1] + (places + part.start))
 
-    def blocks(self) -> Iterator[tuple[RankBlock, Tensor]]:
-        """Ranks of all queries that have a positive, and whether they are known to be right [b]."""
-        parts = (
-            (queries, positives.shape[1])
-            for members in classes_by_size(self.labels)
-            for queries, positives in rectangles(members, BLOCK // self.plan.room // 4)
-        )
-        yield from in_turn(self.ranked, parts, self.threads)
-
-    def ranked(self, part: tuple[Tensor, int]) -> tuple[RankBlock, Tensor]:
-        """Ranks of the positives of some queries, each of which has so many, from the candidates."""
-        queries, positives = part
-        positions = self.position[queries].numpy()
-        keys, found = self.candidates.sorted(positions), self.candidates.found[positions]
-        # What is no sample has a large index, which is clipped to that of the class behind all.
-        near = np.take(self.classes, keys & 0x7FFFFFFF, mode="clip")
-        hits = np.flatnonzero(near == self.classes[queries.numpy(), None])
-        query = hits // keys.shape[1]
-        counts = np.bincount(query, minlength=len(keys))
-        ranks = np.full((len(keys), positives), FAR)
-        ranks[query, np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)] = hits % keys.shape[1] + 1
-        complete = (found <= self.plan.room) & ((found >= self.plan.depth) | (counts == positives))
-        return RankBlock(queries, torch.from_numpy(ranks)), torch.from_numpy(complete)
+    def rank(self, rows: slice) -> None:
+        """Ranks the candidates of a block of queries, which must be complete."""
+        queries = self.indices[rows]
+        neighbors, starts = self.candidates.taken(rows.start // TILE, len(queries))
+        self.positives.fill(queries, neighbors, starts, self.plan.depth)
 
 
 def farthest_positives(embeddings: Tensor, half: Tensor, labels: Tensor) -> Tensor:
@@ -230,12 +202,6 @@ def places_of_true(passed: Array) -> Array:
     some = np.flatnonzero(eights != 0)
     within = np.flatnonzero(eights[some].view(np.bool_))
     result: Array = some[within >> 3] * 8 + (within & 7)
-    return result
-
-
-def remainder(values: Array, divisor: int) -> Array:
-    """As values % divisor; numpy divides by one number quickly, but takes remainders slowly."""
-    result: Array = values - values // divisor * divisor
     return result
 
 

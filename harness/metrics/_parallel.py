@@ -29,7 +29,7 @@ def single_threaded() -> Iterator[int]:
         torch.set_num_threads(threads)
 
 
-def finish(work: Callable[[Item], None], items: Iterable[Item], threads: int) -> None:
+def finish(work: Callable[[Item], object], items: Iterable[Item], threads: int) -> None:
     """Does work for all items, each on one thread."""
     for _ in in_turn(work, items, threads):
         pass

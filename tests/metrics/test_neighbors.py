@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from harness.metrics import _neighbors
-from harness.metrics._candidates import Candidates
-from harness.metrics._neighbors import FAR, near_ranks, places_of_true, planned
+from harness.metrics._candidates import INDEX_BITS, QUERY_BITS, Candidates
+from harness.metrics._neighbors import near_ranks, places_of_true, planned
 from harness.metrics._parallel import in_turn
-from harness.metrics._ranks import full_ranks, ordered_bits
+from harness.metrics._positives import FAR, Positives
+from harness.metrics._ranks import full_ranks
 from harness.metrics.retrieval import Retrieval
 
 
@@ -72,11 +73,10 @@ def test_queries_that_had_bad_luck_are_ranked_again(small_tiles, monkeypatch):
     embeddings, labels = clustered(500, 50)
     depth = 15
     plan = planned(embeddings, labels, depth)
-    hopeless = _neighbors.Plan(plan.depth, plan.room, plan.sample, place=1)
+    hopeless = _neighbors.Plan(plan.depth, plan.sample, place=1)
     search = _neighbors.Search(embeddings, labels, hopeless)
     search.run()
-    complete = torch.cat([complete for _, complete in search.blocks()])
-    assert 0 < complete.sum() < len(complete)
+    assert 0 < search.positives.complete.sum() < 500
     monkeypatch.setattr(_neighbors, "planned", lambda *_: hopeless)
     assert by_query(near_ranks(embeddings, labels, depth), depth) == by_query(full_ranks(embeddings, labels), depth)
 
@@ -85,8 +85,7 @@ def test_few_queries_have_bad_luck(small_tiles):
     embeddings, labels = clustered(1000, 20)
     search = _neighbors.Search(embeddings, labels, planned(embeddings, labels, 50))
     search.run()
-    complete = torch.cat([complete for _, complete in search.blocks()])
-    assert (~complete).float().mean() < 0.03
+    assert (~search.positives.complete).mean() < 0.03
 
 
 def test_a_positive_that_is_not_near_is_far(small_tiles):
@@ -121,26 +120,57 @@ def test_the_numbers_do_not_depend_on_the_way_they_are_found():
         assert np.isclose(values, whole.per_query[name], rtol=0, atol=1e-6, equal_nan=True).mean() > 0.999
 
 
-@pytest.mark.parametrize(("queries", "first"), [(3, 65_000), (70_000, 69_000)])
-def test_candidates_keep_the_nearest_when_room_is_short(queries, first):
+def test_the_same_ranks_come_again_from_any_number_of_threads(small_tiles):
+    embeddings, labels = clustered(700, 40)
+    before = torch.get_num_threads()
+    answers = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        try:
+            answers.append(by_query(near_ranks(embeddings, labels, 12), int(FAR)))
+        finally:
+            torch.set_num_threads(before)
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_queries_with_many_neighbors_at_one_distance_are_given_up_and_ranked_again(small_tiles):
+    embeddings, labels = clustered(600, 60)
+    embeddings[::3] = embeddings[0]  # as a network gives for images that it cannot tell apart
+    search = _neighbors.Search(embeddings, labels, planned(embeddings, labels, 20))
+    search.run()
+    assert not search.positives.complete[::3].any()
+    assert search.positives.complete.mean() > 0.5
+    assert by_query(near_ranks(embeddings, labels, 20), 20) == by_query(full_ranks(embeddings, labels), 20)
+
+
+def test_blocks_give_up_their_candidates_when_they_are_ranked(small_tiles):
+    embeddings, labels = clustered(400, 40)
+    search = _neighbors.Search(embeddings, labels, planned(embeddings, labels, 12))
+    search.run()
+    assert not any(search.candidates.parts)
+
+
+def test_candidates_are_ranked_by_query_then_distance_then_index():
     random = np.random.default_rng(0)
-    candidates = Candidates(np.full(queries, np.inf, dtype=np.float32), depth=5, room=9)
-    offered = []
-    for start in range(first, first + 40, 4):
-        distance = random.standard_normal(4).astype(np.float32)
-        candidates.keep(1, np.array([4]), np.arange(start, start + 4), ordered_bits(distance))
-        offered += [(float(d), start + i) for i, d in enumerate(distance)]
-    keys = candidates.sorted(np.array([1]))[0]
-    assert [int(key) & 0x7FFFFFFF for key in keys[:5]] == [index for _, index in sorted(offered)[:5]]
-    assert candidates.found[1] <= 9
-    assert candidates.thresholds[1] >= sorted(offered)[4][0]
-    assert candidates.thresholds[0] == np.inf
+    query, index = random.integers(0, 1 << QUERY_BITS, 5000), random.permutation((1 << INDEX_BITS) - 1)[:5000]
+    query[:2], index[0] = (0, (1 << QUERY_BITS) - 1), (1 << INDEX_BITS) - 1
+    distance = random.choice(np.array([-np.inf, -1.5, -0.0, 0.0, 1e-38, 2, 3e38], dtype=np.float32), 5000)
+    candidates = Candidates(2)
+    for part in np.array_split(np.arange(5000), 7):
+        candidates.keep(1, query[part], distance[part], index[part])
+    neighbors, starts = candidates.taken(1, 1 << QUERY_BITS)
+    np.testing.assert_array_equal(neighbors, index[np.lexsort((index, distance, query))])
+    np.testing.assert_array_equal(np.diff(starts), np.bincount(query, minlength=1 << QUERY_BITS))
+    assert len(candidates.taken(1, 5)[0]) == len(candidates.taken(0, 5)[0]) == 0
 
 
-def test_candidates_that_find_no_room_are_told():
-    candidates = Candidates(np.full(1, np.inf, dtype=np.float32), depth=5, room=9)
-    candidates.keep(0, np.array([12]), np.arange(12), ordered_bits(np.arange(12, dtype=np.float32)))
-    assert candidates.found[0] > 9
+def test_positives_take_their_ranks_from_rankings():
+    positives = Positives(torch.tensor([7, 7, 5, 7, 5, 9]))
+    # Query 3 ranks 4, 1, 5, 0; query 2 ranks 0, 1; query 0 ranks nothing.
+    positives.fill(np.array([3, 2, 0]), np.array([4, 1, 5, 0, 0, 1]), np.array([0, 4, 6, 6]), depth=2)
+    positives.fill(np.array([1]), np.array([0]), np.array([0, 1]), depth=2)
+    assert positives.complete.tolist() == [False, False, True, True, False, False]
+    assert by_query(positives.blocks(), int(FAR)) == {2: [FAR], 3: [2, 4]}
 
 
 @pytest.mark.parametrize("number", [64, 61])
