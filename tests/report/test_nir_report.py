@@ -6,50 +6,84 @@ import pytest
 
 from harness.report import report_json, write_report
 from harness.report.analyses import _nir_arms
-from harness.report.statistics import t_interval
+from harness.report.statistics import compare, t_interval
 
-ARMS = {  # arm -> (regularizer, its form, proxy rate, weight), and its R@1 in each of three seeds
-    "A0": (("none", None, 20.0, None), (0.70, 0.71, 0.72)),
-    "A1": (("none", None, 40.0, None), (0.70, 0.711, 0.719)),
-    "A2": (("nir", "none", 40.0, 0.01), (0.75, 0.762, 0.768)),
-    "A3": (("nir", "none_rescaled", 40.0, 0.01), (0.70, 0.711, 0.719)),
-    "A4": (("nir", "exp_nll", 40.0, 0.01), (0.74, 0.78, 0.70)),
-    "A5": (("nir", "exp_nll_detached", 40.0, 0.01), (0.75, 0.762, 0.74)),
-    "A6": (("nir", "nll", 20.0, 0.1), (0.73, 0.739, 0.751)),
-    "A7": (("nir", "nll_none", 20.0, 0.1), (0.71, 0.72, 0.729)),
+PLAIN, RELEASED, PAPER = (
+    {"rate": 20.0},
+    {"form": "exp_nll", "rate": 40.0, "weight": 0.01},
+    {"form": "nll", "rate": 20.0},
+)
+SCALED = {"form": "none", "rate": 40.0, "weight": 0.01}
+ARMS = {  # name -> its options, and its R@1 in each of three seeds
+    "A0": (PLAIN, (0.70, 0.71, 0.72)),
+    "A1": ({"rate": 40.0}, (0.70, 0.711, 0.719)),
+    "A2": (SCALED, (0.75, 0.762, 0.768)),
+    "A3": ({**SCALED, "decay": 1e-6}, (0.70, 0.711, 0.719)),
+    "A4": (RELEASED, (0.74, 0.78, 0.70)),
+    "A5": ({**RELEASED, "detached": True}, (0.75, 0.762, 0.74)),
+    "A6 (weight=0.1)": ({**PAPER, "weight": 0.1}, (0.73, 0.739, 0.751)),
+    "A6 (weight=0.3)": ({**PAPER, "weight": 0.3}, (0.71, 0.74, 0.751)),
+    "A7": ({**PAPER, "weight": 0.1, "condition": "none"}, (0.71, 0.72, 0.729)),
+}
+DEFAULTS = {"decay": 4e-4, "detached": False, "condition": "own_proxy"}
+PATHS = {
+    "regularizer.form": "form",
+    "regularizer.weight": "weight",
+    "regularizer.condition": "condition",
+    "regularizer.detach_embeddings": "detached",
+    "regularizer.detach_proxies": "detached",
+    "optimizer.weight_decay": "decay",
 }
 
 
 @pytest.fixture(scope="module")
 def database(make):
-    grid = [("proxy_anchor", "none", regularizer, rate) for (regularizer, _, rate, _), _ in ARMS.values()]
+    grid = [("proxy_anchor", "none", "nir" if "form" in told else "none", told["rate"]) for told, _ in ARMS.values()]
     database = make(grid=grid, study="nir", question="Does it help?")
     runs = database._runs
-    options = [what for what, _ in ARMS.values() for _ in range(3)]
-    runs["regularizer.form"] = [form for _, form, _, _ in options]
-    runs["regularizer.weight"] = [weight for *_, weight in options]
+    options = [DEFAULTS | told for told, _ in ARMS.values() for _ in range(3)]
+    for path, name in PATHS.items():
+        runs[path] = [told.get(name) for told in options]
     recall = dict(zip(runs["run_id"], (v for _, vs in ARMS.values() for v in vs), strict=True))
     told = database._measurements
     own = (told["metric"] == "recall_at_1") & (told["selection"] == "last")
     told.loc[own, "value"] = told.loc[own, "run_id"].map(recall)
-    curves = [
-        (run["run_id"], run["method"], "train", metric, epoch, value(run, epoch))
-        for run in runs.to_dict("records")
-        if run["regularizer"] == "nir" and not str(run["regularizer.form"]).startswith("none")
-        for metric, value in (("nir_gradient_ratio", ratio), ("nir_nll_median", lambda run, epoch: -5.0 * epoch))
-        for epoch in range(1, 7)
-    ]
-    database._curves = pd.concat([database._curves, pd.DataFrame(curves, columns=database._curves.columns)])
-    ids = runs["run_id"].tolist()
-    blocks = [
-        {"question": f"{arm}: what is it?", "runs": ids[3 * place : 3 * place + 3]} for place, arm in enumerate(ARMS)
-    ]
-    database._studies["about"] = [{"blocks": blocks}]
+    database._measurements = pd.concat([told, concentrations(runs)])
+    database._curves = pd.concat([database._curves, action(runs, database._curves.columns)])
+    blocks = {}
+    for name, run_id in zip((name for name in ARMS for _ in range(3)), runs["run_id"], strict=True):
+        blocks.setdefault(f"{name[:2]}: what is it?", []).append(run_id)
+    database._studies["about"] = [{"blocks": [{"question": asked, "runs": ids} for asked, ids in blocks.items()]}]
     return database
 
 
+def concentrations(runs):
+    """Mean 10 and variance 25, 50 with nir, on both splits."""
+    rows = [
+        {"run_id": run["run_id"], "split": split, "metric": name, "selection": "last", "epoch": 6, "value": value}
+        for run in runs.to_dict("records")
+        for split in ("train", "test")
+        for name, value in (
+            ("concentration", 10.0),
+            ("concentration_variance", 25.0 if run["regularizer"] == "none" else 50.0),
+        )
+    ]
+    return pd.DataFrame(rows)
+
+
+def action(runs, columns):
+    curves = [
+        (run["run_id"], run["method"], "train", metric, epoch, value(run, epoch))
+        for run in runs.to_dict("records")
+        if run["regularizer"] == "nir" and run["regularizer.form"] != "none"
+        for metric, value in (("nir_gradient_ratio", ratio), ("nir_nll_median", lambda run, epoch: -5.0 * epoch))
+        for epoch in range(1, 7)
+    ]
+    return pd.DataFrame(curves, columns=columns)
+
+
 def ratio(run, epoch):
-    if run["regularizer.form"] == "exp_nll_detached":
+    if run["regularizer.detach_embeddings"]:
         return 0.0
     return 10.0**-epoch * (1 + run["seed"]) if run["regularizer.form"] == "exp_nll" else 0.1
 
@@ -59,42 +93,61 @@ def section(database):
     return report_json(database, "nir", analyses=["nir"])["analyses"]["nir"]
 
 
-def test_each_comparison_of_arms_has_a_paired_difference_and_a_verdict(section):
-    rows = {(row["arm"], row["against"]): row for row in section["tables"]["nir_arms"]}
-    assert set(rows) == {(arm, against) for arm, against, _ in _nir_arms.COMPARISONS if arm != "A8"}
-    for (arm, against), row in rows.items():
-        difference = np.subtract(ARMS[arm][1], ARMS[against][1])
-        expected = t_interval(difference)
-        assert row["difference"] == pytest.approx(difference.mean(), abs=1e-12)
+def test_each_comparison_of_arms_has_a_paired_difference(section):
+    rows = {(row["name"], row["base_name"]): row for row in section["tables"]["nir_arms"]}
+    assert {(name[:2], base[:2]) for name, base in rows} == {pair[:2] for pair in _nir_arms.COMPARISONS[:-1]}
+    for (name, base), row in rows.items():
+        expected = t_interval(np.subtract(ARMS[name][1], ARMS[base][1]))
+        assert row["difference"] == pytest.approx(expected.mean, abs=1e-12)
         assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high), abs=1e-12)
         assert row["n"] == 3
-    verdicts = {key: row["verdict"] for key, row in rows.items()}
-    assert verdicts["A1", "A0"].startswith("practically equal: 0.00 ± 0.2")
-    assert verdicts["A2", "A1"].startswith("better by 5.00 ± 0.2")
+    assert ("A7", "A6 (weight=0.1)") in rows  # the one of equal weight
+
+
+def test_verdicts_are_those_of_the_corrected_tests_and_identities_are_judged_as_such(section):
+    verdicts = {(row["name"], row["base_name"]): row["verdict"] for row in section["tables"]["nir_arms"]}
+    asked = [pair for pair in verdicts if (pair[0][:2], pair[1][:2]) not in _nir_arms.IDENTITIES]
+    judged = compare([np.subtract(ARMS[name][1], ARMS[base][1]) for name, base in asked], 0.01)
+    assert [one.verdict for one in judged] == [
+        next(
+            word
+            for word in ("practically equal", "not enough runs", "better", "worse")
+            if verdicts[pair].startswith(word)
+        )
+        for pair in asked
+    ]
+    assert verdicts["A1", "A0"] == "practically equal"
+    assert verdicts["A2", "A1"] == "better by more than one point"
+    assert verdicts["A4", "A0"].startswith("not enough runs; about ")
     assert verdicts["A3", "A1"] == "equal, as it must be"
-    assert verdicts["A4", "A0"].startswith("not enough runs: 3.00 ± ")
-    assert "seeds would tell one point" in verdicts["A4", "A0"]
-    assert verdicts["A5", "A2"].startswith("not equal, though it must (\N{MINUS SIGN}0.93 ± ")
-    assert verdicts["A7", "A6"].startswith("worse by 2.0")
+    assert verdicts["A5", "A2"] == "not equal, though it must"
 
 
-def test_every_comparison_has_a_line_of_text(section):
+def test_every_arm_has_its_verdict_in_words(section):
+    assert "A0 (Proxy-Anchor as the plain published runs had it): test R@1 71.0 ± 2.5, n=3." in section["text"]
     for arm, against, differ in _nir_arms.COMPARISONS:
         told = [line for line in section["text"] if line.startswith(f"{arm} against {against} ({differ}): ")]
         assert len(told) == (arm != "A8")
+    line = next(line for line in section["text"] if line.startswith("A6 against A0"))
+    assert "A6 (weight=0.1): " in line
+    assert "A6 (weight=0.3): " in line
 
 
 def test_gains_are_paired_with_the_plain_run_of_equal_settings_and_stand_beside_the_published_ones(section):
     rows = {(row["name"], row["metric"]): row for row in section["tables"]["nir_gains"]}
-    released, paper = rows["A4", "recall_at_1"], rows["A6", "recall_at_1"]
+    released, paper = rows["A4", "recall_at_1"], rows["A6 (weight=0.1)", "recall_at_1"]
     assert (released["base_name"], paper["base_name"]) == ("A1", "A0")
     assert released["gain"] == pytest.approx(np.mean(ARMS["A4"][1]) - np.mean(ARMS["A1"][1]))
     assert [paper[f"published_{name}"] for name in ("cub200", "cars196", "sop")] == pytest.approx([0.016, 0.028, 0.009])
-    assert ("A2", "recall_at_1") not in rows  # without a flow it is no NIR
+    for control in ("A2", "A5"):  # without a flow, or with one that nothing feels, it is no NIR
+        assert (control, "recall_at_1") not in rows
     structure = {(row["name"], row["metric"], row["split"]): row for row in section["tables"]["nir_structure"]}
-    assert structure["A6", "rho", "train"]["published_cub200"] == pytest.approx(-0.06)
-    assert structure["A6", "density", "train"]["published_cars196"] == pytest.approx(0.09)
-    assert structure["A6", "uniformity", "test"]["published_cub200"] is None
+    assert structure["A6 (weight=0.1)", "rho", "train"]["published_cub200"] == pytest.approx(-0.06)
+    assert structure["A6 (weight=0.1)", "density", "train"]["published_cars196"] == pytest.approx(0.09)
+    assert structure["A6 (weight=0.1)", "uniformity", "test"]["published_cub200"] is None
+    spread = structure["A6 (weight=0.1)", "concentration_spread", "test"]
+    assert (spread["plain"], spread["with_nir"]) == pytest.approx((0.25, 0.5))
+    assert spread["published_cub200"] == pytest.approx(0.07)
 
 
 def test_whether_nir_acts_is_told_from_the_ratio_of_gradients(section):
@@ -123,14 +176,27 @@ def test_without_nir_the_section_says_so(make):
 
 
 @pytest.mark.parametrize(
-    ("values", "identity", "expected"),
+    ("values", "expected"),
     [
-        ([0.0, 0.0], True, "equal, as it must be"),
-        ([0.001, -0.001, 0.0], True, "equal up to rounding"),
-        ([0.05, 0.06], True, "not equal"),
-        ([0.05], False, "not enough runs: 5.00 points from a single seed"),
-        ([], False, "no seed has both"),
+        ([0.0, 0.0], "equal, as it must be"),
+        ([0.001, -0.001, 0.0], "equal up to rounding"),
+        ([0.05, 0.06], "not equal"),
+        ([], "no seed has both"),
     ],
 )
-def test_verdicts_say_no_more_than_the_runs_do(values, identity, expected):
-    assert _nir_arms.verdict(t_interval(values), identity).startswith(expected)
+def test_identities_hold_bit_for_bit_or_up_to_rounding_or_not(values, expected):
+    assert _nir_arms.verdict_on_identity(t_interval(values)).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.05], "not enough runs"),
+        ([], "no seed has both"),
+        ([0.02, 0.026, 0.014], "not enough runs, though its interval says better; about "),
+        ([-0.02, -0.026, -0.014], "not enough runs, though its interval says worse; about "),
+        ([0.02, -0.03, 0.02], "not enough runs; about "),
+    ],
+)
+def test_verdicts_say_no_more_than_the_runs_do(values, expected):
+    assert _nir_arms.verdict(compare([values], 0.01)[0]).startswith(expected)

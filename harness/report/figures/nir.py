@@ -41,7 +41,7 @@ def ratio_panels(ratios: pd.DataFrame, acts: float) -> Figure:
 def convergence_panels(curves: pd.DataFrame) -> Figure:
     """A row a source, a column an objective; columns as `analyses.nir.convergence` gives them."""
     sources, objectives = (list(dict.fromkeys(curves[name])) for name in ("source", "objective"))
-    figure, grid = panels(len(sources), len(objectives), 3.2, 2.4)
+    figure, grid = panels(len(sources), len(objectives), 3.4, 2.6)
     for line, source in zip(grid, sources, strict=True):
         for axis, objective in zip(line, objectives, strict=True):
             own = curves[(curves["source"] == source) & (curves["objective"] == objective)]
@@ -73,4 +73,4 @@ def _lines(axis: Axes, own: pd.DataFrame) -> None:
     if own.empty:
         axis.set_axis_off()
     elif sum(orders.values()) > 2:
-        axis.legend(loc="lower right", fontsize=5.5, handlelength=3, frameon=True, facecolor=PAPER, edgecolor="none")
+        axis.legend(loc="lower right", fontsize=6.5, handlelength=3, frameon=True, facecolor=PAPER, edgecolor="none")

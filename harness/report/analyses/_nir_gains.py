@@ -1,0 +1,167 @@
+"""What non-isotropy regularization gains, and what it does to the embedding, beside what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.report import published
+from harness.report.analyses._nir_names import Cell, short_names
+from harness.report.evidence import CELL, Evidence
+from harness.report.names import SELECTIONS, Metric, metric, number
+from harness.report.section import Table
+from harness.report.statistics import paired_difference
+
+QUALITY = ("recall_at_1", "nmi", "map_at_1000")
+SPREAD = "concentration_spread"
+"""Variance of class concentration over its squared mean: without unit, unlike the variance itself."""
+
+STRUCTURE = ("rho", "density", "gaussian_potential", "uniformity", "concentration_variance", SPREAD)
+PUBLISHED_NAMES = {"proxy_anchor": "ProxyAnchor", "proxy_nca": "ProxyNCA", "soft_triple": "SoftTriplet"}
+PUBLISHED_STRUCTURE = {
+    "rho": "rho",
+    "density": "density",
+    "gaussian_potential": "uniformity_g2",
+    SPREAD: "sigma2_kappa",
+}
+
+
+def pairs(evidence: Evidence) -> dict[Cell, str]:
+    """Cell with nir -> the method that is the same but for it. Without a flow, or with one that nothing feels, it is no
+    NIR."""
+    cells = evidence.cells().to_dict("records")
+    options = {(cell["setting"], cell["method"]): evidence.configurations[cell["run_id"]] for cell in cells}
+    return {cell: base for cell, base in evidence.bases().items() if _acts(options[cell])}
+
+
+def _acts(options: Mapping[str, Any]) -> bool:
+    felt = not (options.get("regularizer.detach_embeddings") and options.get("regularizer.detach_proxies"))
+    return options["regularizer"] == "nir" and options.get("regularizer.form") != "none" and felt
+
+
+def differences(evidence: Evidence) -> pd.DataFrame:
+    """One row a pair, metric and split.
+
+    Columns: setting, objective, name and base_name (short), method, base, metric, split, plain and with_nir (means over
+    the shared seeds), gain, low, high (Student-t 95% interval of the paired difference), n, and the published gain in
+    that metric on each data set of the paper.
+    """
+    compared = [(name, "test") for name in QUALITY] + [
+        (name, split) for split in ("train", "test") for name in STRUCTURE
+    ]
+    rows, names = [], short_names(evidence)
+    for (setting, method), base in pairs(evidence).items():
+        for name, split in compared:
+            values = _values(evidence, name, split)
+            values = values[values["setting"] == setting]
+            with_nir, plain = (_by_seed(values, one) for one in (method, base))
+            difference = paired_difference(with_nir, plain)
+            if not difference.n:
+                continue
+            objective = str(values.loc[values["method"] == method, "objective"].iloc[0])
+            shared = sorted(set(with_nir) & set(plain))
+            row: dict[str, Any] = {"setting": setting, "objective": objective, "name": names[setting, method]}
+            row |= {"base_name": names[setting, base], "method": method, "base": base}
+            row |= {"metric": name, "split": split, "plain": float(np.mean([plain[seed] for seed in shared]))}
+            row |= {"with_nir": float(np.mean([with_nir[seed] for seed in shared])), "gain": difference.mean}
+            row |= {"low": difference.low, "high": difference.high, "n": difference.n}
+            rows.append(row | _published_gains(objective, name))
+    return pd.DataFrame(rows)
+
+
+def _published_gains(objective: str, name: str) -> dict[str, float]:
+    """`published_cub200` and so on: NIR minus plain as the paper has it; nan where it has none."""
+    table = published.published().query("paper == 'roth2022'")
+    table = table[table["table"].isin(["relative comparison", "embedding structure"])]
+    theirs, wanted = PUBLISHED_NAMES.get(objective, ""), PUBLISHED_STRUCTURE.get(name, name)
+    found = {}
+    for dataset in published.DATASETS:
+        rows = table[(table["dataset"] == dataset) & (table["metric"] == wanted)].set_index("method")["value"]
+        known = theirs in rows.index and f"{theirs}+NIR" in rows.index
+        found[f"published_{dataset}"] = float(rows[f"{theirs}+NIR"] - rows[theirs]) if known else np.nan
+    return found
+
+
+def _values(evidence: Evidence, name: str, split: str) -> pd.DataFrame:
+    """As `evidence.values`, also of the relative spread."""
+    if name != SPREAD:
+        return evidence.values(name, split)
+    variances, means = (evidence.values(part, split) for part in ("concentration_variance", "concentration"))
+    joined = variances.merge(means[["run_id", "value"]], on="run_id", suffixes=("", "_mean"))
+    return joined.assign(value=joined["value"] / joined["value_mean"] ** 2)
+
+
+def _written(name: str) -> Metric:
+    return Metric("variance of concentration / mean²", percent=False, digits=3) if name == SPREAD else metric(name)
+
+
+def _by_seed(values: pd.DataFrame, method: str) -> dict[int, float]:
+    chosen = values[values["method"] == method]
+    return dict(zip(chosen["seed"].astype(int), chosen["value"].astype(float), strict=True))
+
+
+def _gain(row: dict[Any, Any]) -> str:
+    known = _written(row["metric"])
+    text = _signed(row["gain"] * known.scale, known.digits)
+    if row["high"] is None or not np.isfinite(row["high"]):
+        return f"{text} (n={row['n']})"
+    return f"{text} ± {(row['high'] - row['gain']) * known.scale:.{known.digits}f}"
+
+
+def _signed(value: float, digits: int) -> str:
+    text = number(value, digits)
+    return f"+{text}" if np.isfinite(value) and value > 0 else text
+
+
+def _theirs(row: dict[Any, Any]) -> str:
+    """`+1.6, +2.8, +0.9`, the gains on the paper's data sets; a dash for each that it does not have."""
+    known = _written(row["metric"])
+    return ", ".join(_signed(row[f"published_{dataset}"] * known.scale, known.digits) for dataset in published.DATASETS)
+
+
+def gains_table(evidence: Evidence, numbers: pd.DataFrame) -> Table:
+    rows = []
+    quality = numbers[numbers["metric"].isin(QUALITY)]
+    for (setting, _), group in quality.groupby(CELL, sort=False):
+        first = group.iloc[0]
+        row = {"Method": first["name"], "Setting": setting, "Against": first["base_name"], "n": str(group["n"].max())}
+        for one in group.to_dict("records"):
+            title = metric(one["metric"]).title
+            row |= {title: _gain(one), f"{title}, published": _theirs(one)}
+        rows.append(row)
+    caption = (
+        "Gain by NIR on the test classes, percent points: with minus without, paired by the n seeds that both have, ± "
+        f"half of the Student-t 95% interval; {SELECTIONS[evidence.selection]}. Published gains (Roth et al., 2022) "
+        f"are those on {', '.join(published.DATASETS.values())}; they have no interval, and of "
+        "Proxy-Anchor the plain runs are known to have had another proxy rate and no warm-up."
+    )
+    return Table("nir_gains", caption, quality, evidence.with_setting(pd.DataFrame(rows).fillna("")))
+
+
+def structure_table(evidence: Evidence, numbers: pd.DataFrame) -> Table:
+    structure = numbers[numbers["metric"].isin(STRUCTURE)]
+    rows = []
+    for row in structure.to_dict("records"):
+        known = _written(row["metric"])
+        shown = {"Method": row["name"], "Setting": row["setting"], "Statistic": f"{known.title}, {row['split']}"}
+        shown |= {"without": number(row["plain"], known.digits), "with": number(row["with_nir"], known.digits)}
+        rows.append(shown | {"difference": _gain(row), "published difference": _theirs(row), "n": str(row["n"])})
+    caption = (
+        "Structure of the embedding without and with NIR, means over the n shared seeds; differences paired, ± half of "
+        "the Student-t 95% interval. The Gaussian potential is our reading of the published G2; the variance of class "
+        "concentration over its squared mean one reading of the published variance of cluster sizes, which is nowhere "
+        "defined; on which classes those were measured is not known either. Published differences: "
+        f"{', '.join(published.DATASETS.values())}."
+    )
+    return Table("nir_structure", caption, structure, evidence.with_setting(pd.DataFrame(rows)), folded=True)
+
+
+def gains_text(numbers: pd.DataFrame) -> list[str]:
+    recall = numbers[numbers["metric"] == "recall_at_1"].to_dict("records")
+    lines = [
+        f"{row['name']}: {_gain(row)} points of test R@1 against {row['base_name']}, n={row['n']}" for row in recall
+    ]
+    return [f"With NIR minus without, everything else equal. {'; '.join(lines)}."] if lines else []
