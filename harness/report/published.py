@@ -142,7 +142,7 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(other, str):
         return bool(one == other)
     try:
-        return abs(float(one) - other) < 1e-9
+        return abs(float(one) - float(other)) < 1e-9
     except (TypeError, ValueError):
         return False
 

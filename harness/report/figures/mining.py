@@ -1,4 +1,4 @@
-"""Figures of mining: R@1 by steps and by time; what the controller saw and did."""
+"""Figures of mining: quality by steps and by time; what the controller saw and did."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from harness.report.names import metric
 from harness.report.style import DASHES, SERIES, panels
 
 LINES = 18
@@ -14,15 +15,20 @@ BOUND = ("kappa", "coverage")
 
 
 def race_panels(curves: pd.DataFrame) -> Figure:
-    """R@1 against steps and against seconds; columns as `analyses.mining.race_curves` gives them."""
-    figure, [axes] = panels(1, 2, 4.4, 4.6, sharey=True)
-    for axis, name, label in zip(axes, ("steps", "seconds"), ("steps", "seconds of training"), strict=True):
-        for order, (method, curve) in enumerate(list(curves.groupby("label", sort=False))[:LINES]):
-            color, dash = SERIES[order % len(SERIES)], DASHES[order // len(SERIES) % len(DASHES)]
-            axis.plot(curve[name], curve["mean"] * 100, color=color, linestyle=dash, linewidth=1.1, label=str(method))
+    """A row a metric, against steps and against seconds; columns as `analyses.mining.race_curves` gives them."""
+    names = list(dict.fromkeys(curves["metric"]))
+    figure, grid = panels(len(names), 2, 4.4, 2.9, sharey="row", sharex="col")
+    styles = {label: order for order, label in enumerate(list(dict.fromkeys(curves["label"]))[:LINES])}
+    for line, name in zip(grid, names, strict=True):
+        for axis, x in zip(line, ("steps", "seconds"), strict=True):
+            for label, order in styles.items():
+                curve = curves[(curves["label"] == label) & (curves["metric"] == name)].sort_values("epoch")
+                color, dash = SERIES[order % len(SERIES)], DASHES[order // len(SERIES) % len(DASHES)]
+                axis.plot(curve[x], curve["mean"] * 100, color=color, linestyle=dash, linewidth=1.1, label=label)
+        line[0].set_ylabel(f"test {metric(name).axis}")
+    for axis, label in zip(grid[-1], ("steps", "seconds of training"), strict=True):
         axis.set_xlabel(label)
-    axes[0].set_ylabel("test R@1 (%)")
-    axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
+    grid[0][1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7)
     return figure
 
 
