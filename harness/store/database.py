@@ -174,6 +174,7 @@ def _apply(connection: Connection, batch: Sequence[Found]) -> tuple[int, list[st
     for found in fresh:
         for name, rows in (found.result or {}).items():
             by_table.setdefault(name, []).extend(rows)
+    _add_lists(connection, by_table)
     _replace(connection, schema.OF_A_RESULT, [found.run_id for found in fresh], by_table)
     return sum(bool(found.result) for found in fresh), outdated
 
@@ -186,6 +187,18 @@ def _replace(
         _insert(connection, table, rows.get(table.name, ()))
 
 
+def _add_lists(connection: Connection, rows: Mapping[str, Sequence[Row]]) -> None:
+    """Writes the lists that results share and that are not there yet."""
+    for table in schema.LISTS:
+        (key,) = table.primary_key
+        met = {row[key.name]: row for row in rows.get(table.name, ())}
+        names = list(met)
+        for first in range(0, len(names), BATCH):
+            some = names[first : first + BATCH]
+            there = set(connection.execute(select(key).where(key.in_(some))).scalars())
+            _insert(connection, table, [met[name] for name in some if name not in there])
+
+
 def _insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     if rows:
         connection.execute(table.insert(), list(rows))
@@ -194,7 +207,7 @@ def _insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
 def _forget(connection: Connection) -> None:
     """Leaves of every run only that it is part of its studies."""
     runs, members = schema.runs, select(schema.study_runs.c.run_id)
-    for table in (*schema.OF_A_RESULT, schema.attempts):
+    for table in (*schema.OF_A_RESULT, *schema.LISTS, schema.attempts):
         connection.execute(table.delete())
     connection.execute(runs.delete().where(runs.c.run_id.not_in(members)))
     unknown: Row = {"state": "pending", "cause": None, "message": None, "traceback": None, "cost": {}, "provenance": {}}

@@ -129,6 +129,14 @@ def utc_now() -> str:
     return utc_text(datetime.now(UTC).timestamp())
 
 
+def seconds_between(begin: str, end: str) -> float:
+    """Seconds from one UTC text to another; 0 where the clocks of two hosts disagree, or a text is none."""
+    try:
+        return max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
 def utc_text(seconds: float) -> str:
     """Seconds since 1970 as UTC text with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

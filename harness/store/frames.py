@@ -11,10 +11,12 @@ among the runs asked for.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Table, select
 
@@ -23,6 +25,7 @@ from harness.specs import RunSpec
 from harness.store import schema
 from harness.store.engine import open_engine, told_by_database
 from harness.store.labels import method_labels, varying_paths
+from harness.store.packing import unpack
 
 __all__ = ["Database", "method_labels"]
 
@@ -83,13 +86,10 @@ class Database:
     def curves(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
         """One row a number and epoch: split, metric, epoch, value (nan where it is not defined)."""
         chosen = self._chosen(study, profile)
-        rows = [
-            {"run_id": row["run_id"], "split": row["split"], "metric": row["metric"], "epoch": epoch, "value": value}
-            for row in self._of_runs(schema.curves, ["run_id", "split", "metric", "epochs", "numbers"], chosen)
-            for epoch, value in zip(row["epochs"], row["numbers"], strict=True)
-        ]
-        frame = chosen.frame(rows, ["run_id", "split", "metric", "epoch", "value"])
-        return frame.astype({"value": float})
+        columns = ["run_id", "split", "metric"]
+        rows = self._of_runs(schema.curves, [*columns, "epochs", "scale", "numbers"], chosen)
+        frame, epochs = chosen.frame(rows, columns), self._lists(schema.epoch_lists, rows)
+        return _unpacked(frame, rows, "numbers", len(columns), "epoch", epochs).astype({"epoch": int})
 
     def spectra(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
         """One row a spectrum: split, selection, epoch, values (a list, largest first)."""
@@ -102,17 +102,19 @@ class Database:
         """One row a class and number: split, metric, selection, epoch, class, value."""
         chosen = self._chosen(study, profile)
         columns = ["run_id", "split", "metric", "selection", "epoch"]
-        rows = [
-            {**{name: row[name] for name in columns}, "class": name, "value": score}
-            for row in self._of_runs(schema.class_scores, [*columns, "scores"], chosen)
-            for name, score in row["scores"].items()
-        ]
-        return chosen.frame(rows, [*columns, "class", "value"])
+        rows = self._of_runs(schema.class_scores, [*columns, "class_list", "scale", "scores"], chosen)
+        frame, names = chosen.frame(rows, columns), self._lists(schema.class_lists, rows)
+        return _unpacked(frame, rows, "scores", len(columns), "class", names)
 
     def attempts(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
-        """One row for each time a run was worked on: attempt, began, ended, cause, host, device, pid, commit."""
+        """One row for each time a run was worked on.
+
+        Columns: attempt, began, ended, seconds, cause, host, device, pid, git_commit, first_step and last_step (the
+        steps that the run had behind it; missing where it died before it could tell).
+        """
         chosen = self._chosen(study, profile)
-        columns = ["run_id", "attempt", "began", "ended", "cause", "host", "device", "pid", "git_commit"]
+        columns = ["run_id", "attempt", "began", "ended", "seconds", "cause", "host", "device", "pid", "git_commit"]
+        columns += ["first_step", "last_step"]
         return chosen.frame(self._of_runs(schema.attempts, columns, chosen), columns)
 
     def estimates(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
@@ -127,6 +129,13 @@ class Database:
         place = {run_id: position for position, run_id in enumerate(chosen.ids)}
         rows = sorted((row for row in found if row["run_id"] in place), key=lambda row: place[row["run_id"]])
         return chosen.frame(rows, columns)
+
+    def _lists(self, table: Table, rows: Sequence[Row]) -> list[list[Any]]:
+        """For each row the list that it refers to."""
+        (key,) = table.primary_key
+        (content,) = (column for column in table.columns if column is not key)
+        found = {row[key.name]: row[content.name] for row in self._select(table, [key.name, content.name])}
+        return [found[row[key.name]] for row in rows]
 
     def _chosen(self, study: str | None, profile: str | None) -> Chosen:
         """The runs of a study in its order, or all. Raises StudyError when the study is not in the database."""
@@ -174,6 +183,20 @@ class Database:
             query = query.where(table.c[name].in_(value) if isinstance(value, list) else table.c[name] == value)
         with told_by_database(self._url), self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _unpacked(
+    frame: pd.DataFrame, rows: Sequence[Row], packed: str, place: int, name: str, lists: list[list[Any]]
+) -> pd.DataFrame:
+    """A frame with a line for each packed row as one with a line for each number of it.
+
+    At `place` stand what the numbers are of, under `name`, and the numbers as `value`.
+    """
+    values, lengths = unpack([row[packed] for row in rows], [row["scale"] for row in rows])
+    long = frame.take(np.repeat(np.arange(len(rows)), lengths)).reset_index(drop=True)
+    long.insert(place, name, list(itertools.chain.from_iterable(lists)))
+    long.insert(place + 1, "value", values)
+    return long
 
 
 class Chosen:

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Engine, inspect, select, text
 
 from harness.errors import StoreError
 from harness.store import schema
+from harness.store.version_3 import pack_lists
+from harness.store.views import make_views
 
 Migration = Callable[[Connection], None]
 
@@ -25,7 +27,7 @@ def _add_estimates(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: dict[int, Migration] = {2: _add_estimates}
+MIGRATIONS: dict[int, Migration] = {2: _add_estimates, 3: pack_lists}
 """Version -> the step that makes it from the version before. A step uses SQL alone, never today's `schema`, which will
 have moved on; the views are made again after the last step."""
 
@@ -56,7 +58,7 @@ def bring_up_to_date(engine: Engine, name: str) -> None:
             schema.metadata.create_all(connection)
         for step in range(found + 1, schema.VERSION + 1) if found else ():
             MIGRATIONS[step](connection)
-        schema.make_views(connection)
+        make_views(connection)
         _set_version(connection)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Table
 
 from harness.errors import StoreError
-from harness.specs import KINDS, Curve, RunResult, RunSpec
+from harness.specs import KINDS, ClassScores, Curve, RunResult, RunSpec
 from harness.store import schema
-from harness.store.files import told_as
+from harness.store.files import seconds_between, told_as
+from harness.store.lists import digest_of_list, epochs_key
+from harness.store.packing import Floats, pack
 from harness.store.results import digest_of, parse_result
 from harness.store.spool import RunFolder
 
@@ -119,6 +122,9 @@ def _attempt_rows(folder: RunFolder) -> list[Row]:
             "pid": attempt.pid,
             "git_commit": attempt.provenance.get("commit"),
             "provenance": dict(attempt.provenance),
+            "seconds": seconds_between(attempt.begin, attempt.end),
+            "first_step": attempt.first_step,
+            "last_step": attempt.last_step,
         }
         for attempt in folder.attempts()
     ]
@@ -133,24 +139,17 @@ def _result_rows(result: RunResult, path: Path) -> dict[str, list[Row]]:
                  "value": _number(m.value)}
                 for m in result.measurements
             ],
-            schema.curves: [
-                {**key, "split": c.split, "metric": c.metric, "epochs": list(c.epochs), "numbers": _curve(c)}
-                for c in result.curves
-            ],
+            **_curve_rows(key, result.curves),
             schema.spectra: [
                 {**key, "split": s.split, "selection": s.selection, "epoch": s.epoch,
                  "singular_values": [_short(value) for value in s.values]}
                 for s in result.spectra
             ],
-            schema.class_scores: [
-                {**key, "split": s.split, "metric": s.metric, "selection": s.selection, "epoch": s.epoch,
-                 "scores": {name: _short(score) for name, score in s.scores.items()}}
-                for s in result.class_scores
-            ],
+            **_class_score_rows(key, result.class_scores),
         }  # fmt: skip
-        for table, of_table in rows.items():
-            _check_keys(of_table, [column.name for column in table.primary_key])
-    except (ValueError, TypeError, AttributeError) as error:
+        for table in schema.OF_A_RESULT:
+            _check_keys(rows[table], [column.name for column in table.primary_key])
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise StoreError(f"{path} holds a value that is no result: {error}") from error
     return {table.name: of_table for table, of_table in rows.items()}
 
@@ -169,10 +168,45 @@ def _check_keys(rows: Iterable[Row], key: list[str]) -> None:
         seen.add(names)
 
 
-def _curve(curve: Curve) -> list[float | None]:
-    if len(curve.epochs) != len(curve.values) or not set(map(type, curve.epochs)) <= {int}:
-        raise ValueError(f"the curve of {curve.metric} on {curve.split} does not have one epoch for each value")
-    return [None if value is None else _short(value) for value in curve.values]
+def _curve_rows(key: Row, curves: Sequence[Curve]) -> dict[Table, list[Row]]:
+    """The rows of all curves, and of the lists of epochs that they refer to."""
+    for curve in curves:
+        if len(curve.epochs) != len(curve.values) or not set(map(type, curve.epochs)) <= {int}:
+            raise ValueError(f"the curve of {curve.metric} on {curve.split} does not have one epoch for each value")
+    values = _numbers([value for curve in curves for value in curve.values], {float, int, type(None)})
+    shared = {tuple(curve.epochs): "" for curve in curves}
+    shared = {epochs: epochs_key(epochs) for epochs in shared}
+    rows = [
+        {**key, "split": curve.split, "metric": curve.metric, "epochs": shared[tuple(curve.epochs)],
+         "scale": packed.scale, "numbers": packed.text}
+        for curve, packed in zip(curves, pack(values, [len(curve.values) for curve in curves]), strict=True)
+    ]  # fmt: skip
+    lists = [{"epochs": name, "numbers": list(epochs)} for epochs, name in shared.items()]
+    return {schema.epoch_lists: lists, schema.curves: rows}
+
+
+def _class_score_rows(key: Row, scores: Sequence[ClassScores]) -> dict[Table, list[Row]]:
+    """The rows of all scores of classes, and of the lists of classes that they refer to."""
+    values = _numbers([value for each in scores for value in each.scores.values()], {float, int})
+    shared = {tuple(each.scores): "" for each in scores}
+    shared = {names: digest_of_list(names) for names in shared}
+    rows = [
+        {**key, "split": each.split, "metric": each.metric, "selection": each.selection, "epoch": each.epoch,
+         "class_list": shared[tuple(each.scores)], "scale": packed.scale, "scores": packed.text}
+        for each, packed in zip(scores, pack(values, [len(each.scores) for each in scores]), strict=True)
+    ]  # fmt: skip
+    lists = [{"class_list": digest, "names": list(names)} for names, digest in shared.items()]
+    return {schema.class_lists: lists, schema.class_scores: rows}
+
+
+def _numbers(values: list[Any], types: set[type]) -> Floats:
+    """Numbers of these types (JSON's true is another) as an array, None as nan; ValueError for what is not finite."""
+    found = np.array(values, dtype=float) if set(map(type, values)) <= types else None
+    # JSON has no nan, but 1e999 becomes infinite.
+    if found is None or np.isinf(found).any():
+        wrong = next(value for value in values if type(value) not in types or (value and math.isinf(value)))
+        raise ValueError(f"{wrong!r} is not a finite number")
+    return found
 
 
 def _number(value: Any) -> float:
@@ -183,7 +217,7 @@ def _number(value: Any) -> float:
 
 
 def _short(value: Any) -> float:
-    # Curves are most of a database; their seventh digit is chance.
+    # The seventh digit is chance.
     return float(f"{_number(value):.6g}")
 
 

@@ -1,7 +1,7 @@
 """How runs stand now: those that have ended by the database, the open ones by their folders.
 
 Only looks, and writes nothing, so that it may be asked from anywhere, at any time, by anybody who can read. What it
-costs grows with the open runs; for those that have ended there is one row of the database each.
+costs grows with the open runs; those that have ended are added up by the database.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.store.engine import log, open_engine, told_by_database
-from harness.store.files import utc_now
+from harness.store.files import seconds_between, utc_now
 from harness.store.lease import Owner, is_stale, read_owner
 from harness.store.spool import RunFolder, run_path
 from harness.store.standing_rows import (
@@ -27,7 +27,6 @@ from harness.store.standing_rows import (
     count_states,
     ended,
     foreseen,
-    seconds_between,
     undone,
 )
 

@@ -1,14 +1,13 @@
-"""What the database knows of how runs stand: one row of it for each attempt of the runs that have ended."""
+"""What the database knows of how runs stand: for those that have ended one row of it for each kind of run."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, select
 
 from harness.errors import StudyError, did_you_mean
 from harness.store import schema
@@ -81,22 +80,30 @@ def count_states(connection: Connection, study: str | None) -> dict[Key, Counter
 
 def ended(connection: Connection, study: str | None) -> Ended:
     """What the runs that have ended by the database have cost."""
-    count = _of(select(func.count(_runs.run_id.distinct())), study).where(_runs.state == "done")
-    found = Ended(done=int(connection.execute(count).scalar_one()))
-    columns = (_attempts.attempt, _attempts.began, _attempts.ended, _attempts.cause, _attempts.device)
-    query = _of(select(_runs.run_id, _runs.state, *columns, *_KIND), study, attempts=True)
-    seen = set()
-    for run_id, state, attempt, began, end, cause, device, *kind in connection.execute(
-        query.where(_runs.state.in_(("done", "failed")))
-    ):
-        if (run_id, attempt) in seen:
-            continue  # the run belongs to several studies
-        seen.add((run_id, attempt))
-        seconds = seconds_between(began, end)
-        found.add_attempt(cause, seconds, device)
+    query = select(func.count()).select_from(schema.runs)
+    if study is not None:
+        query = _of(select(func.count(_runs.run_id.distinct())), study)
+    found = Ended(done=int(connection.execute(query.where(_runs.state == "done")).scalar_one()))
+    # The database adds up: it knows a few kinds of runs, however many runs there are.
+    groups = (_runs.state, _attempts.cause, _attempts.device, *_KIND)
+    query = _of(select(func.count(), func.sum(_attempts.seconds), *groups), study, attempts=True)
+    query = query.where(_runs.state.in_(("done", "failed")), _is_first(study)).group_by(*groups)
+    for attempts, seconds, state, cause, device, *kind in connection.execute(query):
+        found.causes[cause] += attempts
+        found.add_time(float(seconds or 0), device)
         if state == "done":
-            found.add_finished(tuple(kind), cause == "done", seconds)
+            found.add_finished(tuple(kind), attempts if cause == "done" else 0, float(seconds or 0))
     return found
+
+
+def _is_first(study: str | None) -> ColumnElement[bool]:
+    """Of the studies and profiles that a run belongs to (those of one study, if given) only the first is meant."""
+    other = schema.study_runs.alias("other")
+    before = (other.c.study < _members.study) | (
+        (other.c.study == _members.study) & (other.c.profile < _members.profile)
+    )
+    query = select(other.c.run_id).where(other.c.run_id == _members.run_id, before)
+    return ~exists(query if study is None else query.where(other.c.study == study))
 
 
 def undone(connection: Connection, study: str | None) -> Iterator[Undone]:
@@ -123,11 +130,3 @@ def _of(query: Select[Any], study: str | None, attempts: bool = False) -> Select
         joined = joined.join(schema.attempts, _attempts.run_id == _runs.run_id)
     query = query.select_from(joined)
     return query if study is None else query.where(_members.study == study)
-
-
-def seconds_between(begin: str, end: str) -> float:
-    """Seconds from one UTC text to another; 0 where the clocks of two hosts disagree, or a text is none."""
-    try:
-        return max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())
-    except (ValueError, TypeError):
-        return 0.0

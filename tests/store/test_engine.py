@@ -140,7 +140,7 @@ def test_a_newer_database_is_refused_and_left_alone(tmp_path):
         connection.execute("pragma user_version = 99")
     connection.close()
     for write in (True, False):
-        with pytest.raises(StoreError, match=r"newer harness \(tables of version 99, this one knows 2\); install"):
+        with pytest.raises(StoreError, match=r"newer harness \(tables of version 99, this one knows \d+\); install"):
             open_engine(path, write)
     with pytest.raises(StoreError, match="newer harness"):
         Database(path)
@@ -184,21 +184,6 @@ def test_an_older_database_is_brought_up_to_date_step_by_step_after_a_copy(tmp_p
     with sqlite3.connect(copy) as old:
         assert old.execute("select version, (select count(*) from runs) from schema_version").fetchall() == [(NOW, 1)]
     old.close()
-
-
-def test_a_database_of_version_1_gets_the_table_of_estimates_as_a_new_one_has_it(tmp_path):
-    path = tmp_path / "harness.db"
-    record_study(path, "s", None, [make_spec()])
-    with sqlite3.connect(path) as first:
-        new = first.execute("pragma table_info(estimates)").fetchall()
-        first.execute("drop table estimates")
-        first.execute("update schema_version set version = 1")
-    first.close()
-    with open_engine(path, write=False).connect() as connection:
-        migrated = connection.execute(text("pragma table_info(estimates)")).all()
-    assert [(name, kind.upper(), needed, key) for _, name, kind, needed, _, key in migrated] == [
-        (name, kind, needed, key) for _, name, kind, needed, _, key in new
-    ]
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
