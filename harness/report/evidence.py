@@ -6,8 +6,9 @@ setting; its runs differ by seed alone.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from harness.errors import StudyError, did_you_mean
 from harness.report.names import dataset_title
 from harness.report.statistics import Mean, t_interval
 from harness.specs import KINDS
+from harness.specs import SELECTIONS as RULES
 
 CELL = ["setting", "method"]
 EQUIVALENCE = 0.25
@@ -73,6 +75,7 @@ class Evidence:
     equivalence: float = EQUIVALENCE  # the difference in R@1 that nobody would care about, in percent points
     baseline: str | None = None  # the method that the study wants all others compared with
     results: Path | None = None  # where the folders of the runs are, if they may be read
+    rules: Callable[[], pd.DataFrame] = pd.DataFrame  # reads the measurements of every selection rule, with `selection`
 
     @property
     def settings(self) -> list[str]:
@@ -154,6 +157,7 @@ def read(
         float(about.get("equivalence", EQUIVALENCE)),
         about.get("baseline"),
         None if results is None else Path(results),
+        partial(_of_rules, database, study, profile, done),
     )
 
 
@@ -258,6 +262,16 @@ def _of_runs(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     keys = runs[["run_id", *CELL, "objective", "regularizer", "seed"]]
     joined = frame[["run_id", *own]].merge(keys, on="run_id", how="inner")
     return joined.astype({"value": float}) if "value" in joined else joined
+
+
+def _of_rules(database: Frames, study: str, profile: str | None, runs: pd.DataFrame) -> pd.DataFrame:
+    """Measurements of the test classes by each selection rule; only read when asked for, for they are many."""
+    frames = []
+    for rule in RULES:
+        frame = database.measurements(study, selection=rule, profile=profile)
+        if len(frame):
+            frames.append(_of_runs(frame[frame["split"] == "test"], runs))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def _of_spectra(frame: pd.DataFrame, runs: pd.DataFrame, selection: str) -> pd.DataFrame:

@@ -96,6 +96,42 @@ METHODS = (
     PublishedMethod("harwood2017", "Triplet + Global", "triplet_ratio", "random_global", "global_loss"),
 )
 
+ELSEWHERE = (
+    # The same methods under the names of other tables, and methods that only those have. Which boundary the plain name
+    # Margin stands for is said where it was published: 1.2, the default of its code.
+    PublishedMethod("roth2020", "Margin / Distance", "margin", "distance_weighted", options=BETA_12),
+    PublishedMethod("roth2020", "Margin", "margin", "distance_weighted", options=BETA_12),
+    PublishedMethod("roth2020", "NPair", "n_pair"),
+    PublishedMethod("roth2020", "Triplet / Softhard", "triplet", "softhard"),
+    PublishedMethod("roth2020", "Multisimilarity (Wang 2019)", "multi_similarity"),
+    PublishedMethod("roth2020", "NormSoft (Zhai & Wu 2018)", "normalized_softmax"),
+    PublishedMethod("roth2020", "SoftTriple (Qian 2019)", "soft_triple"),
+    PublishedMethod("roth2020", "Smart Mining", "triplet_ratio", "smart", "global_loss", {"miner.kappa_mode": "ls"}),
+    PublishedMethod("roth2022", "Margin beta=1.2", "margin", "distance_weighted", options=BETA_12),
+    PublishedMethod("roth2022", "Multisimilarity", "multi_similarity"),
+    PublishedMethod("roth2022", "ProxyNCA", "proxy_nca"),
+    PublishedMethod("roth2022", "SoftTriplet", "soft_triple"),
+    PublishedMethod("roth2022", "ProxyNCA++", "proxy_nca_plus_plus"),
+    PublishedMethod("roth2022", "ResNet-50 + ProxyNCA++", "proxy_nca_plus_plus"),
+    PublishedMethod("roth2022", "BN-Inception + Proxy-Anchor", "proxy_anchor"),
+    PublishedMethod("roth2022", "BN-Inception + SoftTriple", "soft_triple"),
+    PublishedMethod("roth2022", "ResNet50 + NIR", "proxy_anchor", regularizer="nir"),
+    PublishedMethod("harwood2017", "Smart Mining", "triplet_ratio", "smart", "global_loss", {"miner.kappa_mode": "ls"}),
+    PublishedMethod("harwood2017", "N-pairs", "n_pair"),
+    PublishedMethod("harwood2017", "Semi-hard triplet", "triplet", "semihard"),
+)
+
+BACKBONES = {
+    "ResNet50 frozen-BN": "resnet50",
+    "ResNet50": "resnet50",
+    "BN-Inception": "bn_inception",
+    "Inception-BN": "bn_inception",
+    "Inception-BN (table marks the row with *)": "bn_inception",
+    "GoogLeNet (ImageNet-pretrained)": "googlenet",
+    "Inception-V1": "googlenet",
+}
+"""Backbones as the papers write them; what is not here is not stated."""
+
 DATASETS = {"cub200": "CUB200-2011", "cars196": "CARS196", "sop": "SOP"}
 """The data sets of the literature, as they are written there."""
 
@@ -127,11 +163,7 @@ def method_of(run: Mapping[str, Any]) -> PublishedMethod | None:
 
     A run that does not say a telling option is no match: beta = 0.6 and beta = 1.2 are different methods.
     """
-    for method in METHODS:
-        parts = (method.objective, method.miner, method.regularizer)
-        if parts == (run["objective"], run["miner"], run["regularizer"]) and _same_options(method.options, run):
-            return method
-    return None
+    return next((method for method in METHODS if _is_of(method, run)), None)
 
 
 def _same_options(options: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
@@ -216,3 +248,48 @@ def not_comparable(run: Mapping[str, Any], published_dataset: str) -> str:
         if str(run[name]) != str(value):
             return f"{name} is {run[name]}, in the paper {value}"
     return ""
+
+
+def rows_of(run: Mapping[str, Any]) -> pd.DataFrame:
+    """Every published number of the method of a run, in all tables that have it, whatever they were trained with.
+
+    Columns as `published`, and half_width (Student-t, where std and number of seeds are known).
+    """
+    names = {(one.paper, one.name) for one in (*METHODS, *ELSEWHERE) if _is_of(one, run)}
+    frame = published()
+    rows = frame[[key in names for key in zip(frame["paper"], frame["method"], strict=True)]]
+    seeds = rows["paper"].map({name: paper.seeds for name, paper in PAPERS.items()})
+    known = zip(rows["std"], seeds, strict=True)
+    return rows.assign(
+        half_width=[t_half_width(std, int(n), ddof=0) if np.isfinite(std) and n == n else np.nan for std, n in known]
+    )
+
+
+def of_no_method() -> pd.DataFrame:
+    """The published numbers of methods that are not here, correlations left out; columns as `published`."""
+    ours = {(one.paper, one.name) for one in (*METHODS, *ELSEWHERE)}
+    frame = published().query("unit != 'correlation'")
+    return frame[[key not in ours for key in zip(frame["paper"], frame["method"], strict=True)]].reset_index(drop=True)
+
+
+def obstacle(run: Mapping[str, Any], row: Mapping[Any, Any]) -> str:
+    """Why a run must not be held against a published number (a row of `published`); empty where it may be."""
+    if run["dataset"] != row["dataset"]:
+        return f"data set {run['dataset']}, published {row['dataset']}"
+    backbone = BACKBONES.get(row["backbone"]) if isinstance(row["backbone"], str) else None
+    if backbone is None:
+        return "the published backbone is not stated"
+    if run["backbone"] != backbone:
+        return f"backbone {run['backbone']}, published {backbone}"
+    if "frozen" in row["backbone"] and not run.get("backbone.frozen_batchnorm"):
+        return "batch norm learns, published frozen"
+    if not np.isfinite(row["embedding_dim"]):
+        return "the published dimension is not stated"
+    if run.get("backbone.embedding_dim") != row["embedding_dim"]:
+        return f"{run.get('backbone.embedding_dim')} dimensions, published {row['embedding_dim']:.0f}"
+    return ""
+
+
+def _is_of(method: PublishedMethod, run: Mapping[str, Any]) -> bool:
+    parts = (method.objective, method.miner, method.regularizer)
+    return parts == (run["objective"], run["miner"], run["regularizer"]) and _same_options(method.options, run)
