@@ -150,6 +150,19 @@ def test_gains_are_paired_with_the_plain_run_of_equal_settings_and_stand_beside_
     assert spread["published_cub200"] == pytest.approx(0.07)
 
 
+def test_the_structure_of_the_embedding_is_shown_without_and_with_nir_beside_the_published_one(
+    database, section, tmp_path
+):
+    write_report(database, "nir", out=tmp_path, analyses=["nir"])
+    lines = (tmp_path / "tables" / "nir_structure.md").read_text().splitlines()
+    paper = next(line for line in lines if line.startswith("| A6 (weight=0.1) | test | "))
+    assert "| 0.250 → 0.500 ± 0.000 | 25 → 50 ± 0 |" in paper
+    published = next(line for line in lines if line.startswith("| published, CUB200-2011 |"))
+    assert "| 0.190 → 0.130 | 0.680 → 0.790 | 0.078 → 0.072 | 0.370 → 0.440 |" in published
+    told = next(line for line in section["text"] if "differences in the structure" in line)
+    assert "A6 (weight=0.1): concentration var/mean² +0.250 ± 0.000" in told
+
+
 def test_whether_nir_acts_is_told_from_the_ratio_of_gradients(section):
     rows = [row for row in section["tables"]["nir_ratios"] if row["name"] == "A4"]
     assert [row["ratio"] for row in rows] == pytest.approx([2 * 10.0**-epoch for epoch in range(1, 7)])

@@ -93,7 +93,7 @@ def arms_text(evidence: Evidence, found: pd.DataFrame) -> list[str]:
         told = []
         for row in rows.to_dict("records"):
             named = f"{row['name']}, {row['setting']}" if several else row["name"]
-            text = f"{row['verdict']} ({_points(row)} points)" if row["n"] else row["verdict"]
+            text = f"{_points(row)} points, {row['verdict']}" if row["n"] else row["verdict"]
             told.append(text if len(rows) == 1 else f"{named}: {text}")
         lines.append(f"{arm} against {against} ({differ}): {'; '.join(told)}.")
     lines.append(

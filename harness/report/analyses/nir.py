@@ -19,7 +19,7 @@ def analyze(evidence: Evidence) -> Section:
         tables.append(_nir_arms.arms_table(evidence, controls))
     numbers = _nir_gains.differences(evidence)
     if not numbers.empty:
-        text += _nir_gains.gains_text(numbers)
+        text += _nir_gains.gains_text(numbers) + _nir_gains.structure_text(numbers)
         tables += [_nir_gains.gains_table(evidence, numbers), _nir_gains.structure_table(evidence, numbers)]
     ratios = _nir_curves.gradient_ratios(evidence)
     if not ratios.empty:
