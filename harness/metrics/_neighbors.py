@@ -63,7 +63,7 @@ def planned(embeddings: Tensor, labels: Tensor, depth: int) -> Plan | None:
     number = len(labels)
     depth = max(depth, *(members.shape[1] for members in classes_by_size(labels)), 1)
     tiles = number / 8 / TILE
-    sample = TILE * 2 ** min(3, round(math.log2(tiles))) if tiles > 0.5 else 0
+    sample = TILE << min(3, max(0, round(math.log2(tiles)))) if tiles > 0.5 else 0
     if embeddings.device.type != "cpu" or embeddings.dtype != torch.float32 or number >= 1 << INDEX_BITS or not sample:
         return None
     # About `expected` of the wanted neighbors are in the sample, which is drawn without replacement; with 2.5 standard

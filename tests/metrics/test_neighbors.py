@@ -81,6 +81,18 @@ def test_queries_that_had_bad_luck_are_ranked_again(small_tiles, monkeypatch):
     assert by_query(near_ranks(embeddings, labels, depth), depth) == by_query(full_ranks(embeddings, labels), depth)
 
 
+def test_the_sample_is_made_of_whole_tiles_from_the_smallest_set_on(small_tiles):
+    samples = {}
+    for number in range(20, 1500):
+        plan = planned(torch.zeros(number, 2), torch.arange(number) // 2, 4)
+        if plan is not None:
+            samples[number] = plan.sample
+            assert isinstance(plan.sample, int)
+            assert 0 < plan.place <= plan.sample < number
+    assert min(samples) < 100
+    assert sorted(set(samples.values())) == [16, 32, 64, 128]
+
+
 def test_few_queries_have_bad_luck(small_tiles):
     embeddings, labels = clustered(1000, 20)
     search = _neighbors.Search(embeddings, labels, planned(embeddings, labels, 50))
