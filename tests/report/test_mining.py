@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from harness.report.analyses import mining
-from harness.report.analyses._mining_runs import arm_of, converged, label_of
+from harness.report.analyses._mining_runs import arm_of, converged, label_of, runs_of
 from harness.report.analyses._mining_speed import speed_up
 from harness.report.evidence import Evidence
 from harness.report.names import DASH, MINUS
@@ -93,11 +93,18 @@ def test_a_run_that_rises_until_its_end_has_not_converged():
 
 def test_arms_and_labels_tell_what_mined():
     smart = {"miner.kappa_mode": "ls", "miner.target": 0.6, "miner.share": 0.5, "dataset.label_noise": 0.2}
-    run = {"miner": "smart", "regularizer": "global_loss", "method": "long"}
+    run = {"miner": "smart", "regularizer": "global_loss", "objective": "margin", "method": "margin + semihard [x=2]"}
     assert arm_of("smart", smart) == "adaptive"
     assert arm_of("smart", {"miner.kappa_mode": "decay"}) == "fixed"
     assert label_of(run, smart) == "smart ls 0.6 share=0.5 + global_loss, 20% wrong labels"
-    assert label_of({**run, "miner": "semihard"}, {}) == "long"
+    assert label_of({**run, "miner": "semihard"}, {}) == "semihard [x=2]"
+
+
+def test_objectives_are_named_where_there_are_several(evidence):
+    assert set(runs_of(evidence)["label"]) > {"random_global", "smart ls 0.6"}
+    other = evidence.runs["objective"].where(evidence.runs["seed"] > 0, "triplet")
+    changed = dataclasses.replace(evidence, runs=evidence.runs.assign(objective=other))
+    assert set(runs_of(changed)["label"]) > {"triplet: random_global", "triplet_ratio: smart ls 0.6"}
 
 
 def test_the_ablation_stands_beside_the_published_rows(evidence):

@@ -46,11 +46,12 @@ def runs_of(evidence: Evidence) -> pd.DataFrame:
     done = evidence.runs[evidence.runs["state"] == "done"]
     curves = _by_run(evidence, "test", "recall_at_1")
     mined = _by_run(evidence, "train", "stale_fraction")  # told of epochs with mined triplets alone
+    several = done["objective"].nunique() > 1
     rows = []
     for run in done.to_dict("records"):
         configuration = evidence.configurations.get(run["run_id"], {})
         row = {name: run[name] for name in ("run_id", "setting", "method", "regularizer", "seed", "miner")}
-        row["label"] = label_of(run, configuration)
+        row["label"] = f"{run['objective']}: " * several + label_of(run, configuration)
         row["arm"] = arm_of(str(run["miner"]), configuration)
         row["mode"] = str(configuration.get("miner.kappa_mode") or "")
         row["noise"] = float(configuration.get("dataset.label_noise") or 0.0)
@@ -76,10 +77,11 @@ def with_levels(runs: pd.DataFrame, curves: Mapping[str, pd.DataFrame]) -> pd.Da
 
 
 def label_of(run: Mapping[Hashable, Any], configuration: Mapping[str, Any]) -> str:
-    """`smart ls 0.6 + global_loss`: the way of mining in short; the method's name where no miner plans."""
+    """`smart ls 0.6 + global_loss`: the way of mining in short; where no miner plans, the method's name without
+    the objective."""
     miner = str(run["miner"])
     if miner not in ("smart", "random_global", "exhaustive"):
-        return str(run["method"])
+        return str(run["method"]).replace(f"{run['objective']} + ", "")
     told, option = [miner], partial(_option, configuration)
     if miner == "smart":
         adaptive = arm_of(miner, configuration) == "adaptive"
