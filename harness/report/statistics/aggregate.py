@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 
-from harness.report.statistics.intervals import LEVEL, Vector, finite
+from harness.report.statistics.intervals import LEVEL, Vector, finite, t_quantile
 
 MIN_RUNS = 5
 """Runs a data set below which there is no interval.
@@ -58,7 +57,7 @@ def aggregate(groups: Sequence[Sequence[float] | Vector], level: float = LEVEL) 
     if fewest < MIN_RUNS:
         reason = f"{fewest} {'run' if fewest == 1 else 'runs'} on a data set; an interval needs {MIN_RUNS}"
         return Aggregate(value, None, None, len(samples), n, reason)
-    half = float(scipy.stats.t.ppf((1 + level) / 2, _freedom(samples))) * _standard_error(samples)
+    half = t_quantile((1 + level) / 2, _freedom(samples)) * _standard_error(samples)
     return Aggregate(value, value - half, value + half, len(samples), n)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import scipy.stats
+import scipy.special
 
 from harness.report.statistics.intervals import Vector, finite
 
@@ -54,8 +54,7 @@ def equivalence(differences: Sequence[float] | Vector, region: float, correlatio
     if sd <= 1e-12 * max(1.0, abs(mean)):
         return _without_spread(mean, n)
     scale = sd * math.sqrt(1 / n + correlation / (1 - correlation))
-    left = float(scipy.stats.t.cdf((-region - mean) / scale, n - 1))
-    right = float(scipy.stats.t.sf((region - mean) / scale, n - 1))
+    left, right = (float(scipy.special.stdtr(n - 1, (end - region) / scale)) for end in (-mean, mean))
     return Posterior(left, 1 - left - right, right, n)
 
 

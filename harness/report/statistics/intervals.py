@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import scipy.stats
@@ -44,20 +45,26 @@ def t_interval(values: Sequence[float] | Vector, level: float = LEVEL) -> Mean:
     if n == 1:
         return Mean(mean, None, None, None, 1)
     sd = float(known.std(ddof=1))
-    half = float(scipy.stats.t.ppf((1 + level) / 2, n - 1)) * sd / math.sqrt(n)
+    half = t_quantile((1 + level) / 2, n - 1) * sd / math.sqrt(n)
     return Mean(mean, sd, mean - half, mean + half, n)
 
 
 def t_half_width(sd: float, n: int, ddof: int = 1, level: float = LEVEL) -> float:
     """Half of the Student-t interval of a mean published as mean +- sd; `ddof` is what the sd was taken with."""
     sample_sd = sd * math.sqrt((n - ddof) / n) * math.sqrt(n / (n - 1))
-    return float(scipy.stats.t.ppf((1 + level) / 2, n - 1)) * sample_sd / math.sqrt(n)
+    return t_quantile((1 + level) / 2, n - 1) * sample_sd / math.sqrt(n)
 
 
 def paired_difference(new: Mapping[int, float], base: Mapping[int, float], level: float = LEVEL) -> Mean:
     """Mean difference `new - base` over the seeds that both have; seeds of only one of them do not count."""
     shared = sorted(set(new) & set(base))
     return t_interval([new[seed] - base[seed] for seed in shared], level)
+
+
+@lru_cache(maxsize=1024)
+def t_quantile(probability: float, freedom: float) -> float:
+    """Quantile of Student's t."""
+    return float(scipy.stats.t.ppf(probability, freedom))
 
 
 def finite(values: Sequence[float] | Vector) -> Vector:
