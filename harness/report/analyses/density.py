@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 from harness.report import published
+from harness.report.analyses._density_checks import checks, family, published_family
 from harness.report.evidence import CELL, Evidence
+from harness.report.figures.density import overlay
 from harness.report.figures.scatter import labelled_decay, property_grid
 from harness.report.names import SELECTIONS, SPEARMAN, STATISTICS, coefficient_text, metric, number
 from harness.report.section import Drawing, Section, Table
@@ -30,22 +32,24 @@ def analyze(evidence: Evidence) -> Section:
         return Section(
             "density", TITLE, ["No run has a test R@1 and embedding statistics of the training classes yet."]
         )
-    clouds = {**{setting: own[own["setting"] == setting] for setting in dict.fromkeys(own["setting"])}, **_papers()}
-    table = correlations(clouds)
+    ours, papers = {setting: own[own["setting"] == setting] for setting in dict.fromkeys(own["setting"])}, _papers()
+    clouds = {**ours, **papers}
+    table, robust = correlations(clouds), checks(clouds, STATISTICS)
     return Section(
         "density",
         TITLE,
-        _reading(table),
-        [_table(table), _points_table(evidence, own)],
-        [_grid(evidence, clouds, table), _labelled(evidence, own)],
+        _reading(table, robust),
+        [_table(table), _checks_table(robust), _points_table(evidence, own)],
+        [_grid(evidence, clouds, table), _overlay(evidence, ours, papers), _labelled(evidence, own)],
     )
 
 
 def points(evidence: Evidence) -> pd.DataFrame:
     """One row a method, all numbers means over seeds.
 
-    Columns: setting, method, regularizer, base (the plain form of a regularized method), cell, recall_at_1 on test,
-    half_width, n, and the properties of the training embedding: pi_intra, pi_inter, density, rho.
+    Columns: setting, method, regularizer, family (of the objective), base (the plain form of a regularized method),
+    ours = {setting: own[own["setting"] == setting] for setting in dict.fromkeys(own["setting"])}
+    papers = _papers()
     """
     bases = evidence.bases()
     recall = evidence.means("recall_at_1", "test")
@@ -55,16 +59,18 @@ def points(evidence: Evidence) -> pd.DataFrame:
         key = (cell["setting"], cell["method"])
         if key in recall:
             row = {name: cell[name] for name in (*CELL, "regularizer", "cell")} | {"base": bases.get(key, "")}
+            row |= {"family": family(cell["objective"], cell["miner"])}
             half = recall[key].half_width
             row |= {"recall_at_1": recall[key].mean, "half_width": np.nan if half is None else half, "n": recall[key].n}
             row |= {name: means[key].mean if key in means else np.nan for name, means in properties.items()}
             rows.append(row)
-    columns = [*CELL, "regularizer", "base", "cell", "recall_at_1", "half_width", "n", *STATISTICS]
+    columns = [*CELL, "regularizer", "family", "base", "cell", "recall_at_1", "half_width", "n", *STATISTICS]
     return pd.DataFrame(rows, columns=columns)
 
 
 def _papers() -> dict[str, pd.DataFrame]:
-    return {f"Roth et al. (2020): {title}": published.points(name) for name, title in published.DATASETS.items()}
+    clouds = {f"Roth et al. (2020): {title}": published.points(name) for name, title in published.DATASETS.items()}
+    return {name: cloud.assign(family=cloud["method"].map(published_family)) for name, cloud in clouds.items()}
 
 
 def correlations(clouds: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -128,6 +134,29 @@ def _table(table: pd.DataFrame) -> Table:
     )
 
 
+def _checks_table(robust: pd.DataFrame) -> Table:
+    rows = robust.to_dict("records")
+    shown = pd.DataFrame(
+        {
+            "Points": [row["source"] for row in rows],
+            "Property of the training classes": [metric(row["property"]).title for row in rows],
+            "n": [str(row["n"]) for row in rows],
+            "Pearson": [number(row["pearson"], 2) for row in rows],
+            "Within families": [coefficient_text(_coefficient(row, "partial")) for row in rows],
+            "One method left out": [
+                f"{number(row['left_out_low'], 2)} to {number(row['left_out_high'], 2)}" for row in rows
+            ],
+            "Most depends on": [row["left_out_method"] for row in rows],
+        }
+    )
+    caption = (
+        "Does a coefficient rest on families or on single methods? Plain methods. Within families: partial correlation "
+        "that controls the family of the objective (proxies, mined tuples, pairs of the whole batch), with bootstrap "
+        "95% interval. One method left out: the range of Pearson's r, and the method without which it changes most."
+    )
+    return Table("density_checks", caption, robust, shown)
+
+
 def _points_table(evidence: Evidence, own: pd.DataFrame) -> Table:
     shown = pd.DataFrame({"Method": own["method"], "Setting": own["setting"], "n": own["n"].astype(str)})
     shown["R@1, test"] = [number(value * 100) for value in own["recall_at_1"]]
@@ -138,7 +167,7 @@ def _points_table(evidence: Evidence, own: pd.DataFrame) -> Table:
     return Table("density_points", caption, own, evidence.with_setting(shown), links, folded=True)
 
 
-def _reading(table: pd.DataFrame) -> list[str]:
+def _reading(table: pd.DataFrame, robust: pd.DataFrame) -> list[str]:
     text = []
     plain = table[table["methods"] == "plain"]
     for source, rows in plain.groupby("source", sort=False):
@@ -149,6 +178,13 @@ def _reading(table: pd.DataFrame) -> list[str]:
             for row in rows.to_dict("records")
         ]
         text.append(f"{source}, {rows['n'].max()} plain methods, Pearson with test R@1: {'; '.join(told)}.")
+    for row in robust[~robust["source"].str.startswith("Roth") & (robust["property"] == "rho")].to_dict("records"):
+        if np.isfinite(row["partial"]) and np.isfinite(row["left_out_low"]):
+            text.append(
+                f"{row['source']}: within families of objectives, the coefficient of spectral decay is "
+                f"{coefficient_text(_coefficient(row, 'partial'))}; leaving one method out, Pearson's r lies between "
+                f"{number(row['left_out_low'], 2)} and {number(row['left_out_high'], 2)}."
+            )
     text.append(
         "Roth et al. (2020) found positive coefficients for density and negative ones for spectral decay. An interval "
         "that contains zero means: these methods do not tell."
@@ -170,6 +206,17 @@ def _grid(evidence: Evidence, clouds: dict[str, pd.DataFrame], table: pd.DataFra
     }
     alt = "Scatter plots of embedding properties against recall"
     return Drawing("density", caption, partial(property_grid, clouds, told), alt, "density_correlations")
+
+
+def _overlay(evidence: Evidence, ours: dict[str, pd.DataFrame], papers: dict[str, pd.DataFrame]) -> Drawing:
+    caption = (
+        "Our plain methods over those of Roth et al. (2020): properties of the training embedding and test R@1, each "
+        "in standard deviations over the methods of its source, so that data sets of other difficulty share a panel "
+        f"and the slope of a line is Pearson's r. Ours: means over seeds, {SELECTIONS[evidence.selection]}; theirs: "
+        "means of 5 seeds, selected on test."
+    )
+    alt = "Scatter plots of standardized embedding properties against recall, ours over the papers'"
+    return Drawing("density_overlay", caption, partial(overlay, ours, papers), alt, "density_correlations")
 
 
 def _told(row: dict[Any, Any]) -> str:

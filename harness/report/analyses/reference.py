@@ -118,23 +118,30 @@ def _table(evidence: Evidence, comparable: pd.DataFrame) -> Table:
 
 def _reasons_table(evidence: Evidence, numbers: pd.DataFrame) -> Table:
     left = numbers[numbers["not_comparable"] != ""]
-    keys = ["method", "setting", "cell", "not_comparable"]
+    here, _, theirs = left["not_comparable"].str.partition(", published ").T.to_numpy()
     rows = [
         {
             "Method": method,
             "Setting": setting,
             "Published as": ", ".join(dict.fromkeys(group["published_method"])),
             "Numbers": str(len(group)),
-            "Not comparable": reason,
+            "Not comparable": _joined(reason, group["theirs"]),
             "cell": cell,
         }
-        for (method, setting, cell, reason), group in left.groupby(keys, sort=False)
+        for (method, setting, cell, reason), group in left.assign(here=here, theirs=theirs).groupby(
+            ["method", "setting", "cell", "here"], sort=False
+        )
     ]
     shown = pd.DataFrame(rows, columns=["Method", "Setting", "Published as", "Numbers", "Not comparable", "cell"])
     caption = "Published numbers of the methods here that cannot be compared, by reason; the CSV has each of them."
     links = {"Method": [f"#{cell}" for cell in shown["cell"]]}
     shown = evidence.with_setting(shown.drop(columns="cell"))
     return Table("reference_not_comparable", caption, left, shown, links, folded=True)
+
+
+def _joined(reason: str, theirs: pd.Series) -> str:
+    """`data set glyphs, published cub200, cars196, sop`."""
+    return f"{reason}, published {', '.join(dict.fromkeys(theirs))}" if theirs.any() else reason
 
 
 def _others_table() -> Table:
