@@ -27,7 +27,7 @@ FLOORS = [
     {"objectives", "miners", "samplers", "regularizers", "metrics", "datasets", "backbones"},
     {"training", "store", "dispatch"},
     {"study", "report"},
-    {"launch", "worker", "planning", "doctor", "verify"},
+    {"launch", "worker", "planning", "doctor", "verify", "tuning"},
     {"cli", "__main__"},
 ]
 FLOOR_OF = {unit: floor for floor, units in enumerate(FLOORS) for unit in units}

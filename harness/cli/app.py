@@ -19,6 +19,7 @@ from harness.cli.report import report
 from harness.cli.runs import cancel, run, work
 from harness.cli.status import retry, status
 from harness.cli.studies import check, explain
+from harness.cli.tune import tune, unseal
 from harness.cli.verify import verify_resume
 
 app = typer.Typer(
@@ -58,7 +59,7 @@ def before(
 
 for command in (
     *(run, plan, report, check, status, cancel, retry, explain, measure, parts, prepare, doctor),
-    *(verify_resume, work),
+    *(tune, unseal, verify_resume, work),
 ):
     app.command()(command)
 app.add_typer(database.app, name="db")

@@ -63,6 +63,10 @@ def plan(
 
     place = places(context, results, db, data)
     loaded = load(study, profile, settings, only, place.data)
+    if loaded.tune is not None:
+        from harness.tuning.foreseen import foreseen
+
+        loaded = foreseen(loaded, place.results)
     workforce = workforce_of(site, workers, threads)
     collect(place.db, place.results, [spec.run_id for spec in loaded.runs()])
     with Display(loaded.name) as display:

@@ -13,7 +13,7 @@ import typer
 from harness.cli.display import Display, message
 from harness.cli.machines import where_to_run
 from harness.cli.places import RESULTS_HELP, DataOption, DbOption, ResultsOption, places, study_name
-from harness.cli.studies import JsonOption, OnlyOption, ProfileOption, SetOption, StudyArgument, load
+from harness.cli.studies import JsonOption, OnlyOption, ProfileOption, SetOption, StudyArgument, load_chosen
 
 if TYPE_CHECKING:
     from harness.study import Study
@@ -54,7 +54,7 @@ def run(
     Example: harness run studies/fair_comparison.yaml --only objective=margin
     """
     place = places(context, results, db, data)
-    loaded = load(study, profile, settings, only, place.data)
+    loaded = load_chosen(study, profile, settings, only, place.data, place.results)
     machine = where_to_run(backend, site, detach, workers, threads)
     if dry_run:
         show_plan(loaded, place.results, as_json)

@@ -48,6 +48,18 @@ def load(study: str, profile: str | None, settings: list[str] | None, only: list
     return Study.load(study, profile=profile, **said, data=data)
 
 
+def load_chosen(
+    study: str, profile: str | None, settings: list[str] | None, only: list[str] | None, data: Path, results: Path
+) -> Study:
+    """The same; one that is tuned with what was chosen. Raises StudyError where it was not tuned yet."""
+    loaded = load(study, profile, settings, only, data)
+    if loaded.tune is None:
+        return loaded
+    from harness.tuning import read_choices, with_choices
+
+    return with_choices(loaded, read_choices(loaded, results), results)
+
+
 def check(
     context: typer.Context,
     study: StudyArgument,

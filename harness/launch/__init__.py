@@ -20,7 +20,7 @@ from harness.store.database import collect, record_study
 from harness.store.files import make_folder
 from harness.study import Study
 
-__all__ = ["Cancelled", "Cluster", "Machine", "Outcome", "Snapshot", "cancel_jobs", "launch"]
+__all__ = ["Cancelled", "Cluster", "Machine", "Outcome", "Snapshot", "cancel_jobs", "complete", "launch"]
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,38 @@ def launch(
     """
     specs = study.runs()
     record_study(db, study.name, study.profile, specs, study.about(), partial=study.partial)
+    Cancelled(study.name, results).clear()
+    return complete(
+        study.name,
+        specs,
+        results=results,
+        db=db,
+        data=data,
+        machine=machine,
+        detach=detach,
+        prepare=prepare,
+        watch=watch,
+    )
+
+
+def complete(
+    name: str,
+    specs: Sequence[RunSpec],
+    *,
+    results: Path,
+    db: str,
+    data: Path,
+    machine: Machine | Cluster,
+    detach: bool = False,
+    prepare: Progress = silent,
+    watch: Callable[[Snapshot], None] = lambda snapshot: None,
+) -> Outcome:
+    """Train what is missing of some runs under the name of a study, whether the study has these runs or not.
+
+    As `launch` does, but a cancellation from before is obeyed. Raises as `launch` does.
+    """
     ledger = Ledger(specs, results)
-    cancelled = Cancelled(study.name, results)
-    cancelled.clear()
+    cancelled = Cancelled(name, results)
 
     def look() -> None:
         tell(ledger, db, results, watch, cancelled)
@@ -64,7 +93,7 @@ def launch(
     interrupted, fleet = False, None
     try:
         if ledger.open and isinstance(machine, Cluster):
-            fleet = Fleet(study.name, ledger, results, data, machine)
+            fleet = Fleet(name, ledger, results, data, machine)
             fleet.ask() if detach else fleet.work(look)
         elif ledger.open and isinstance(machine, Machine):
             prepare_data([ledger.specs[run_id] for run_id in ledger.open], data, results, machine, prepare)

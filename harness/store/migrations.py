@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, inspect, select, text
 
 from harness.errors import StoreError
 from harness.store import schema
+from harness.store.tuning_tables import add_tuning
 from harness.store.version_3 import pack_lists
 from harness.store.views import make_views
 
@@ -27,7 +28,12 @@ def _add_estimates(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: dict[int, Migration] = {2: _add_estimates, 3: pack_lists}
+def _pack_and_tune(connection: Connection) -> None:
+    pack_lists(connection)
+    add_tuning(connection)
+
+
+MIGRATIONS: dict[int, Migration] = {2: _add_estimates, 3: _pack_and_tune}
 """Version -> the step that makes it from the version before. A step uses SQL alone, never today's `schema`, which will
 have moved on; the views are made again after the last step."""
 
