@@ -22,7 +22,7 @@ from sqlalchemy import Table, select
 
 from harness.errors import StudyError, did_you_mean
 from harness.specs import RunSpec
-from harness.store import schema
+from harness.store import schema, tuning_tables
 from harness.store.engine import open_engine, told_by_database
 from harness.store.labels import method_labels, varying_paths
 from harness.store.packing import unpack
@@ -136,6 +136,31 @@ class Database:
         (content,) = (column for column in table.columns if column is not key)
         found = {row[key.name]: row[content.name] for row in self._select(table, [key.name, content.name])}
         return [found[row[key.name]] for row in rows]
+
+    def trials(self, study: str, *, profile: str | None = None) -> pd.DataFrame:
+        """One row a trial of a tuned study, in the order of the trials of each method.
+
+        Columns: method, trial, state, cause, score, epoch, metric, parameters, space, runs (ids of its folds), trained
+        (how many of these no earlier trial had trained) and seconds (that these took, setup included).
+        """
+        key = {"study": study, "profile": self._profile(study, profile)}
+        columns = ["method", "trial", "state", "cause", "score", "epoch", "metric", "parameters", "space", "runs"]
+        rows = self._select(tuning_tables.trials, columns, key, order=["method", "trial"])
+        cost = {row["run_id"]: row["cost"] for row in self._select(schema.runs, ["run_id", "cost"])} if rows else {}
+        seen: set[str] = set()
+        for row in rows:
+            own = [run_id for run_id in dict.fromkeys(row["runs"]) if run_id not in seen]
+            seen.update(own)
+            paid = [cost.get(run_id, {}) for run_id in own]
+            seconds = sum(of.get("setup_seconds", 0.0) + of.get("total_seconds", 0.0) for of in paid)
+            row |= {"trained": len(own), "seconds": float(seconds)}
+        return pd.DataFrame(rows, columns=[*columns, "trained", "seconds"]).astype({"score": float})
+
+    def looks(self, study: str, *, profile: str | None = None) -> pd.DataFrame:
+        """One row a look at sealed test classes: look (its number), choices, runs, classes, by, began, ended."""
+        key = {"study": study, "profile": self._profile(study, profile)}
+        columns = ["look", "choices", "runs", "classes", "by", "began", "ended"]
+        return pd.DataFrame(self._select(tuning_tables.looks, columns, key, order=["look"]), columns=columns)
 
     def _chosen(self, study: str | None, profile: str | None) -> Chosen:
         """The runs of a study in its order, or all. Raises StudyError when the study is not in the database."""
