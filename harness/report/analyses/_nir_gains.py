@@ -161,8 +161,8 @@ def structure_table(evidence: Evidence, numbers: pd.DataFrame) -> Table:
         "Structure of the embedding without NIR → with it, means over the seeds that both have, ± half of the "
         "Student-t 95% interval of the paired difference. The Gaussian potential is our reading of the published G2; "
         "the variance of class concentration over its squared mean one reading of the published variance of cluster "
-        "sizes, which is nowhere defined; nor is it known on which classes those were measured. The CSV has n, the bare "
-        "variance, and the uniformity, which is the logarithm of the potential."
+        "sizes, which is nowhere defined; nor is it known on which classes those were measured. The CSV has n, the "
+        "bare variance, and the uniformity, which is the logarithm of the potential."
     )
     return Table("nir_structure", caption, structure, evidence.with_setting(shown))
 
