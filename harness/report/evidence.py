@@ -26,6 +26,9 @@ EQUIVALENCE = 0.25
 """Of studies that were recorded before they could say it."""
 SECTIONS = (*KINDS, "training", "optimizer", "evaluation")
 
+UNEQUAL = 0.1
+"""Methods whose budgets of trials differ by a larger share were not tuned equally."""
+
 
 class Frames(Protocol):
     """What a report needs of a database (`harness.store.frames.Database`)."""
@@ -50,6 +53,12 @@ class Frames(Protocol):
 
     def estimates(self, study: str, *, profile: str | None) -> pd.DataFrame:
         """One row a run whose time was foreseen: seconds, cost, source, device."""
+
+    def trials(self, study: str, *, profile: str | None) -> pd.DataFrame:
+        """One row a trial of a tuned study."""
+
+    def looks(self, study: str, *, profile: str | None) -> pd.DataFrame:
+        """One row a look at the sealed test classes of a tuned study."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,14 @@ class Evidence:
     baseline: str | None = None  # the method that the study wants all others compared with
     results: Path | None = None  # where the folders of the runs are, if they may be read
     rules: Callable[[], pd.DataFrame] = pd.DataFrame  # reads the measurements of every selection rule, with `selection`
+    trials: pd.DataFrame = field(default_factory=pd.DataFrame)  # of a tuned study
+    looks: pd.DataFrame = field(default_factory=pd.DataFrame)  # at its sealed test classes
+
+    @property
+    def equally_tuned(self) -> bool:
+        """Whether no method has more than 10% more trials than another; else none of them may be called the best."""
+        counts = self.trials.groupby("method").size() if len(self.trials) else pd.Series([1])
+        return bool(counts.max() <= (1 + UNEQUAL) * counts.min())
 
     @property
     def settings(self) -> list[str]:
@@ -158,6 +175,8 @@ def read(
         about.get("baseline"),
         None if results is None else Path(results),
         partial(_of_rules, database, study, profile, done),
+        database.trials(study, profile=profile),
+        database.looks(study, profile=profile),
     )
 
 
@@ -198,6 +217,8 @@ def _study_row(database: Frames, study: str, profile: str | None) -> pd.Series:
 
 def _by_run(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     rows = [{str(path): value for path, value in row.items()} for row in frame.to_dict("records")]
+    # What part a run plays in a tuned study is no setting of its method.
+    rows = [{path: value for path, value in row.items() if not path.startswith("tuned.")} for row in rows]
     return {str(row.pop("run_id")): {path: value for path, value in row.items() if value is not None} for row in rows}
 
 

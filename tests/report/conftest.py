@@ -62,6 +62,12 @@ class FakeDatabase:
     def spectra(self, study, *, profile=None):
         return self._spectra
 
+    def trials(self, study, *, profile=None):
+        return pd.DataFrame(columns=["method", "trial", "state", "score"])
+
+    def looks(self, study, *, profile=None):
+        return pd.DataFrame(columns=["look"])
+
     def estimates(self, study, *, profile=None):
         """Every method was planned to take 10 s a run, but for the last three, which nobody planned."""
         names = list(dict.fromkeys(self._runs["method"]))[-3:]
