@@ -23,7 +23,9 @@ def short_names(evidence: Evidence) -> dict[Cell, str]:
     names: dict[Cell, str] = {}
     for (_, name), cells in groups.items():
         telling = _telling([told[cell] for cell in cells], axes(evidence.runs))
-        names |= {cell: f"{name} ({told})" if told else name for cell, told in zip(cells, telling, strict=True)}
+        names |= {
+            cell: f"{name} ({options})" if options else name for cell, options in zip(cells, telling, strict=True)
+        }
     return names
 
 
