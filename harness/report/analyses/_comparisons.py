@@ -86,6 +86,16 @@ def missing_methods(evidence: Evidence, question: Question) -> list[str]:
     return [name for name in dict.fromkeys(runs["method"]) if name not in set(_runs(evidence, question.setting).method)]
 
 
+def verdict_columns(evidence: Evidence, setting: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """best, baseline -> the title of a column, and method -> verdict in words; the reference is called by its role."""
+    columns: dict[str, tuple[str, dict[str, str]]] = {}
+    for question in filter(None, (against_best(evidence, setting), against_baseline(evidence, setting))):
+        name = "the best" if question.kind == "best" else question.reference
+        words = {row["method"]: verdict_text(row) for row in comparisons(evidence, question).to_dict("records")}
+        columns[question.kind] = f"R@1 against {name}", {**words, question.reference: f"the {question.kind}"}
+    return columns
+
+
 def verdict_text(row: Mapping[Any, Any]) -> str:
     """`better`, `worse`, `practically equal`, or `not enough runs (about 9 needed)`."""
     if row["verdict"] != "not enough runs":

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from harness.report.analyses._comparisons import verdict_columns
 from harness.report.evidence import Evidence
-from harness.report.names import METRICS, QUALITY, SELECTIONS, mean_text, metric
+from harness.report.names import DASH, METRICS, QUALITY, SELECTIONS, mean_text, metric
 from harness.report.section import Section, Table
 from harness.report.statistics import Mean
 
@@ -51,11 +52,17 @@ def _table(evidence: Evidence, numbers: pd.DataFrame, metrics: list[str], name: 
     shown = pd.DataFrame({"Method": numbers["method"], "Seeds": numbers["seeds"]})
     for column in metrics:
         shown[metric(column).title] = [_cell(row, column) for row in rows]
+    verdicts = verdict_columns(evidence, setting)
+    for kind, (title, words) in verdicts.items():
+        shown[title] = [words.get(method, DASH) for method in numbers["method"]]
+        numbers = numbers.assign(**{f"against_{kind}": shown[title]})
     anchors = [f"#{row['cell']}" for row in rows]
     caption = (
         f"{setting}: mean ± half of the Student-t 95% interval over seeds, on the test classes, percent; "
         f"{SELECTIONS[evidence.selection]}. Where n differs from the seeds of the row it stands in the cell."
     )
+    if verdicts:
+        caption += f" Verdicts: ±{evidence.equivalence:g} points are practically equal."
     columns = ["Method", "Seeds", *(METRICS[column].title for column in metrics)]
     return Table(name, caption, numbers, shown, dict.fromkeys(columns, anchors))
 
