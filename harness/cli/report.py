@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.display import message
-from harness.cli.places import DbOption, ResultsOption, places
+from harness.cli.places import DbOption, ResultsOption, places, study_name
 from harness.cli.studies import JsonOption, ProfileOption
 from harness.errors import StudyError, did_you_mean
 from harness.specs import SELECTIONS
@@ -42,7 +42,7 @@ def report(
     place = places(context, results, db)
     collect(place.db, place.results)
     database = Database(place.db)
-    for name in [Path(study).stem] if study else list(dict.fromkeys(database.studies()["study"])):
+    for name in [study_name(study)] if study else list(dict.fromkeys(database.studies()["study"])):
         if as_json:
             typer.echo(
                 json.dumps(report_json(database, name, profile=profile, selection=selection, results=place.results))

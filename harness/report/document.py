@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from harness.errors import StoreError, StudyError, did_you_mean
 from harness.report.analyses import ORDER
+from harness.report.behind import all_runs
 from harness.report.evidence import Evidence, Frames, read
-from harness.report.export import FIGURE_FORMATS, TABLE_FORMATS, write_figure, write_table
-from harness.report.names import QUALITY, SELECTIONS, metric, number
+from harness.report.export import csv, write_figure, write_table
+from harness.report.names import SELECTIONS
+from harness.report.page import counts, missing, page
 from harness.report.section import Section
 from harness.report.statistics import LEVEL
 from harness.report.style import styled
-from harness.report.svg import inlined
 
 ENTRIES = ("tables", "figures", "index.html")
 """What a report owns in its folder, in the order in which it is moved into place; nothing else there is touched."""
@@ -53,8 +52,8 @@ def write_report(
     evidence, chosen = _evidence(database, study, profile, selection, analyses, results)
     sections = [ORDER[name](evidence) for name in chosen]
     with _aside(Path(out)) as folder:
-        drawn = _write_files(sections, folder)
-        (folder / "index.html").write_text(_page(evidence, sections, drawn), encoding="utf-8", newline="\n")
+        drawn = _write_files(evidence, sections, folder)
+        (folder / "index.html").write_text(page(evidence, sections, drawn), encoding="utf-8", newline="\n")
     return Path(out) / "index.html"
 
 
@@ -77,8 +76,8 @@ def report_json(
         "question": evidence.question,
         "selection": evidence.selection,
         "interval": {"type": "student_t", "level": LEVEL},
-        "runs": _counts(evidence),
-        "missing": _records(_missing(evidence)),
+        "runs": counts(evidence),
+        "missing": _records(missing(evidence)),
         "analyses": {
             section.name: {
                 "title": section.title,
@@ -121,17 +120,6 @@ def _wishes(database: Frames, study: str, profile: str | None) -> Mapping[str, A
     return rows["about"].iloc[-1] or {} if len(rows) else {}
 
 
-def _counts(evidence: Evidence) -> dict[str, int]:
-    counts = {str(state): int(count) for state, count in evidence.runs["state"].value_counts().items()}
-    return {"total": len(evidence.runs), "done": 0, "failed": 0, "pending": 0, **counts}
-
-
-def _missing(evidence: Evidence) -> pd.DataFrame:
-    """Runs without numbers: cell, setting, method, seed, run_id, state, cause, message."""
-    runs = evidence.runs[evidence.runs["state"] != "done"]
-    return runs[["cell", "setting", "method", "seed", "run_id", "state", "cause", "message"]]
-
-
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
 
@@ -144,67 +132,12 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | list | dict) else str(value)
 
 
-def _page(evidence: Evidence, sections: list[Section], drawn: Mapping[str, str]) -> str:
-    environment = Environment(
-        loader=PackageLoader("harness.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["inline_svg"] = lambda drawing: Markup(inlined(drawing.name, drawing.alt, drawn[drawing.name]))
-    folder = Path(__file__).parent
-    return environment.get_template("page.html.j2").render(
-        evidence=evidence,
-        selection=SELECTIONS[evidence.selection],
-        counts=_counts(evidence),
-        sections=sections,
-        missing=_missing(evidence).fillna("").to_dict("records"),
-        cells=_cells(evidence),
-        style=Markup((folder / "page.css").read_text(encoding="utf-8")),
-        script=Markup((folder / "page.js").read_text(encoding="utf-8")),
-        figure_formats=FIGURE_FORMATS,
-        table_formats=TABLE_FORMATS,
-    )
-
-
-def _cells(evidence: Evidence) -> list[dict[Any, Any]]:
-    """What stands behind a cell of a table: its configuration and one line a run."""
-    shown = [name for name in (*QUALITY, "density", "rho") if name in evidence.metrics("test")]
-    values = evidence.measurements[evidence.measurements["split"] == "test"]
-    table = values.pivot_table(index="run_id", columns="metric", values="value", aggfunc="last", sort=False)
-    epochs = values.groupby("run_id")["epoch"].max().to_dict() if len(values) else {}
-    cells = []
-    for cell in evidence.cells().to_dict("records"):
-        runs = evidence.runs[evidence.runs["cell"] == cell["cell"]].to_dict("records")
-        lines = [_run_line(run, table, epochs, shown) for run in runs]
-        configuration = {k: v for k, v in evidence.configurations[cell["run_id"]].items() if k != "seed"}
-        cells.append(
-            {**cell, "configuration": configuration, "runs": lines, "metrics": [metric(n).title for n in shown]}
-        )
-    return cells
-
-
-def _run_line(
-    run: Mapping[Any, Any], table: pd.DataFrame, epochs: Mapping[Any, Any], shown: list[str]
-) -> dict[str, Any]:
-    known = table.loc[run["run_id"]] if run["run_id"] in table.index else {}
-    numbers = [number(known.get(name, math.nan) * metric(name).scale, metric(name).digits) for name in shown]
-    reason = "" if _absent(run["cause"]) else f" ({str(run['cause']).replace('_', ' ')})"
-    return {
-        "run_id": run["run_id"],
-        "seed": run["seed"],
-        "state": f"{run['state']}{reason}",
-        "epoch": epochs.get(run["run_id"], ""),
-        "numbers": numbers,
-    }
-
-
-def _absent(value: Any) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-
-
-def _write_files(sections: list[Section], folder: Path) -> dict[str, str]:
-    """All tables and figures; gives name of figure -> text of its SVG."""
+def _write_files(evidence: Evidence, sections: list[Section], folder: Path) -> dict[str, str]:
+    """All tables and figures, and the table of runs; gives name of figure -> text of its SVG."""
     drawn: dict[str, str] = {}
     (folder / "tables").mkdir()
     (folder / "figures").mkdir()
+    (folder / "tables" / "runs.csv").write_text(csv(all_runs(evidence)), encoding="utf-8", newline="\n")
     for section in sections:
         for table in section.tables:
             write_table(table, folder / "tables")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
@@ -105,6 +105,10 @@ class Evidence:
         Columns: setting, method, cell (its anchor), run_id (of the first run), the axes, runs (all ids), planned and
         done (numbers of runs), holes and seeds (in words).
         """
+        return self._cells.copy()
+
+    @cached_property
+    def _cells(self) -> pd.DataFrame:
         rows = [self._cell(cell) for _, cell in self.runs.groupby(CELL, sort=False)]
         return pd.DataFrame(rows)
 

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
 from harness.report.names import DASH, MINUS, RHO
 from harness.report.section import Drawing, Table
+from harness.report.style import settle
 from harness.report.svg import svg
 
 FIGURE_FORMATS = ("svg", "png", "pdf")
@@ -33,8 +34,7 @@ def write_figure(drawing: Drawing, folder: Path) -> str:
     The figure is laid out once. Its canvases print it as it stands; `Figure.savefig` would draw it twice a format.
     """
     figure = drawing.draw()
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    settle(figure)
     text = svg(figure)
     (folder / f"{drawing.name}.svg").write_text(text, encoding="utf-8", newline="\n")
     pdf: Any = FigureCanvasPdf(figure)

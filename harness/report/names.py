@@ -97,6 +97,12 @@ def mean_text(mean: Mean, name: str) -> str:
     return f"{value} ± {mean.half_width * known.scale:.{known.digits}f}"
 
 
+def cell_text(mean: Mean, name: str, done: int) -> str:
+    """As `mean_text`, with its n where that is not the number of runs of the row that are done."""
+    text = mean_text(mean, name)
+    return text if mean.n in (0, 1, done) else f"{text} (n={mean.n})"
+
+
 def coefficient_text(coefficient: Coefficient) -> str:
     """`−0.80 [−0.92, −0.51]`; the reason where there is no coefficient."""
     if coefficient.value is None:

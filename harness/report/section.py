@@ -22,6 +22,7 @@ class Table:
     shown: pd.DataFrame
     links: Mapping[str, list[str]] = field(default_factory=dict)
     folded: bool = False  # a long table that only some readers want
+    choose: bool = False  # its columns are metrics: the page offers others, and other selection rules
 
 
 @dataclass(frozen=True)

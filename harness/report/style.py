@@ -92,6 +92,16 @@ def panels(rows: int, columns: int, width: float, height: float, **options: Any)
     return figure, [list(line) for line in grid]
 
 
+def settle(figure: Figure) -> None:
+    """Lay a figure out, once and for all: from here on places are known in pixels, and all formats look the same."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+    for axis in figure.axes:
+        axis.apply_aspect()
+
+
 def role_color(regularizer: str) -> str:
     """Blue for plain methods, vermilion for regularized ones."""
     return PLAIN if regularizer == "none" else REGULARIZED

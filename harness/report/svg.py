@@ -30,8 +30,11 @@ LEGIBLE = 12.0
 LARGEST = 1.8
 """CSS pixels a point at most; 4/3 is natural size."""
 
+LONG = 600
+"""Characters of a line that is worth looking for again."""
+
 _NUMBER = re.compile(r"-?\d+\.\d+")
-_LINE = re.compile(r"^M[^A-Zz]+(?:L[^A-Zz]+)+$")
+_LINE = re.compile(r"^(?:M[^A-Zz]+(?:L[^A-Zz]+)*)+$")
 
 
 def svg(figure: Figure) -> str:
@@ -41,6 +44,7 @@ def svg(figure: Figure) -> str:
     canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
     root = tree.fromstring(buffer.getvalue())
     _shorten(root)
+    _repeat(root)
     _unwrap(root, _named(root))
     _share_styles(root)
     tree.register_namespace("", SVG)
@@ -86,15 +90,17 @@ def _shorten(root: tree.Element) -> None:
 def _short_path(path: str) -> str:
     flat = " ".join(path.split())
     if _LINE.match(flat) and flat.count("L") > 8:
-        return "".join(_short_line(part) for part in flat.split("M")[1:])
+        pieces = [np.array([point.split() for point in part.split("L")], dtype=float) for part in flat.split("M")[1:]]
+        return "".join(_short_line(piece, pieces[0][0]) for piece in pieces)
     short = _NUMBER.sub(lambda match: _short(float(match[0]), 2), flat)
     return re.sub(r"\s*([A-Za-z])\s*", r"\1", short)
 
 
-def _short_line(part: str) -> str:
-    points = np.array([point.split() for point in part.split("L")], dtype=float)
+def _short_line(points: NDArray[np.float64], origin: NDArray[np.float64]) -> str:
+    """Rounded as seen from the first point of the path, so that the same line elsewhere has the same digits."""
     kept = points[simplified(points, TOLERANCE)]
-    return "M" + "L".join(f"{_short(x, 1)} {_short(y, 1)}" for x, y in kept)
+    rounded = origin.round(1) + (kept - origin).round(1)
+    return "M" + "L".join(f"{_short(x, 1)} {_short(y, 1)}" for x, y in rounded)
 
 
 def simplified(points: NDArray[np.float64], tolerance: float) -> NDArray[np.bool_]:
@@ -124,6 +130,40 @@ def simplified(points: NDArray[np.float64], tolerance: float) -> NDArray[np.bool
 def _short(value: float, digits: int) -> str:
     text = f"{value:.{digits}f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+def _repeat(root: tree.Element) -> None:
+    """A long line that comes again elsewhere, as the faint ones of small multiples do, is stored once."""
+    known: dict[str, str] = {}
+    for parent in list(root.iter()):
+        for place, path in enumerate(list(parent)):
+            line = path.get("d", "")
+            if len(line) < LONG or not _LINE.match(line):
+                continue
+            x, y, shape = _moved_to_origin(line)
+            if shape not in known:
+                known[shape] = f"line-{len(known) + 1}"
+                parent.insert(0, _definition(known[shape], shape))
+                place += 1
+            use = {HREF: f"#{known[shape]}", "x": x, "y": y, "style": path.get("style", "")}
+            group = tree.Element(f"{{{SVG}}}g", {k: v for k, v in path.attrib.items() if k == "clip-path"})
+            tree.SubElement(group, f"{{{SVG}}}use", use)
+            parent.remove(path)
+            parent.insert(place, group)
+
+
+def _definition(name: str, line: str) -> tree.Element:
+    definitions = tree.Element(f"{{{SVG}}}defs")
+    tree.SubElement(definitions, f"{{{SVG}}}path", {"id": name, "d": line})
+    return definitions
+
+
+def _moved_to_origin(line: str) -> tuple[str, str, str]:
+    """x and y of the first point, and the line as it is when that is the origin."""
+    pieces = [[[float(n) for n in point.split()] for point in part.split("L")] for part in line.split("M")[1:]]
+    x, y = pieces[0][0]
+    moved = ("M" + "L".join(f"{_short(a - x, 1)} {_short(b - y, 1)}" for a, b in piece) for piece in pieces)
+    return _short(x, 1), _short(y, 1), "".join(moved)
 
 
 def _named(root: tree.Element) -> set[str]:

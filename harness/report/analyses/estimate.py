@@ -14,7 +14,7 @@ from harness.report.evidence import CELL, Evidence
 from harness.report.figures.labels import key, place_labels
 from harness.report.names import number
 from harness.report.section import Drawing, Section, Table
-from harness.report.style import FAINT, MUTED, OTHER, PLAIN, panels, tip
+from harness.report.style import FAINT, MUTED, OTHER, PLAIN, panels, settle, tip
 
 TITLE = "Estimate against truth"
 SOURCES = {"measured": ("steps timed before", PLAIN, "o"), "database": ("earlier runs", OTHER, "s")}
@@ -101,7 +101,7 @@ def _draw(compared: pd.DataFrame) -> Figure:
     if compared["source"].nunique() > 1:
         _legend(figure)
     texts = key(axis, list(compared["method"]))
-    figure.draw_without_rendering()  # the labels are placed in the final layout
+    settle(figure)  # the labels are placed in the final layout
     place_labels(axis, both[:, 0], both[:, 1], texts)
     return figure
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.report.analyses._comparisons import verdict_columns
 from harness.report.evidence import Evidence
-from harness.report.names import DASH, METRICS, QUALITY, SELECTIONS, mean_text, metric
+from harness.report.names import DASH, METRICS, QUALITY, SELECTIONS, cell_text, metric
 from harness.report.section import Section, Table
 from harness.report.statistics import Mean
 
@@ -64,15 +64,15 @@ def _table(evidence: Evidence, numbers: pd.DataFrame, metrics: list[str], name: 
     if verdicts:
         caption += f" Verdicts: ±{evidence.equivalence:g} points are practically equal."
     columns = ["Method", "Seeds", *(METRICS[column].title for column in metrics)]
-    return Table(name, caption, numbers, shown, dict.fromkeys(columns, anchors))
+    return Table(name, caption, numbers, shown, dict.fromkeys(columns, anchors), choose=True)
 
 
 def _cell(row: dict[Any, Any], name: str) -> str:
     mean, high, n = row[f"{name}_mean"], row[f"{name}_high"], int(row[f"{name}_n"])
     low = row[f"{name}_low"]
-    no_interval = high is None or not math.isfinite(high)
-    text = mean_text(Mean(mean, None, None if no_interval else low, None if no_interval else high, n), name)
-    return text if n in (0, 1, row["done"]) else f"{text} (n={n})"
+    if high is None or not math.isfinite(high):
+        low = high = None
+    return cell_text(Mean(mean, None, low, high, n), name, row["done"])
 
 
 def _nothing(evidence: Evidence) -> str:

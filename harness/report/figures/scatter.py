@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from harness.report.figures.labels import key, place_labels
 from harness.report.names import STATISTICS, metric, number
 from harness.report.statistics import least_squares
-from harness.report.style import INK, MUTED, PLAIN, REGULARIZED, limits, panels, role_color, tip
+from harness.report.style import INK, MUTED, PLAIN, REGULARIZED, limits, panels, role_color, settle, tip
 
 
 def property_grid(clouds: dict[str, pd.DataFrame], told: dict[tuple[str, str], str]) -> Figure:
@@ -45,7 +45,7 @@ def labelled_decay(own: pd.DataFrame) -> Figure:
         axis.set(title=setting, ylabel="test R@1 (%)", xlabel=f"{metric('rho').title}, train classes")
         texts.append(key(axis, list(cloud["method"])))
     _legend(figure)
-    figure.draw_without_rendering()  # the labels are placed in the final layout
+    settle(figure)  # the labels are placed in the final layout
     for [axis], cloud, told in zip(grid, clouds, texts, strict=True):
         x, y = cloud["rho"].to_numpy(dtype=float), cloud["recall_at_1"].to_numpy(dtype=float) * 100
         place_labels(axis, x, y, told, _lines(cloud))
