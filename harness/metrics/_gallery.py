@@ -7,11 +7,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from harness.metrics._ranks import BLOCK, RankBlock, ranks_in_rows, scaled
+from harness.metrics._ranks import RankBlock, ranks_in_rows, rows_in_block, scaled
 
 
 def gallery_ranks(
-    queries: Tensor, query_labels: Tensor, gallery: Tensor, gallery_labels: Tensor, itself: Tensor, block: int = BLOCK
+    queries: Tensor,
+    query_labels: Tensor,
+    gallery: Tensor,
+    gallery_labels: Tensor,
+    itself: Tensor,
+    block: int | None = None,
 ) -> Iterator[RankBlock]:
     """Ranks of the positives in the gallery of all queries that have one there.
 
@@ -25,7 +30,7 @@ def gallery_ranks(
     half = gallery.square().sum(1) / 2
     half[-1] = torch.inf
     itself = torch.where(itself < 0, len(gallery) - 1, itself)
-    rows = min(max(1, block // len(gallery)), len(queries))
+    rows = rows_in_block(queries, len(gallery), block)
     memory = gallery.new_empty(2, rows, len(gallery))
     for chosen, positives in positives_in(gallery_labels, query_labels, itself, rows):
         distances, ordered = memory[:, : len(chosen)]

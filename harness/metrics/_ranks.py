@@ -20,6 +20,9 @@ from harness.measured import classes_of
 BLOCK = 1 << 20
 """Distances held at a time on the CPU: in float32 4 MiB, which stay in the cache between the steps."""
 
+GPU_BLOCK = 1 << 24
+"""Distances held at a time elsewhere: rows enough to occupy a GPU, and with what sorts them well below 1 GiB."""
+
 
 @dataclass(frozen=True)
 class RankBlock:
@@ -30,15 +33,16 @@ class RankBlock:
 
 
 def full_ranks(
-    embeddings: Tensor, labels: Tensor, block: int = BLOCK, queries: Tensor | None = None
+    embeddings: Tensor, labels: Tensor, block: int | None = None, queries: Tensor | None = None
 ) -> Iterator[RankBlock]:
     """Ranks of all positives of all queries that have one, or of those in the mask `queries` [N].
 
-    Embeddings [N, D], labels [N]. Sorts whole rows of the distance matrix, `block` distances at a time.
+    Embeddings [N, D], labels [N]. Sorts whole rows of the distance matrix, `block` distances at a time (by default
+    as many as suit the device).
     """
     embeddings = scaled(embeddings)
     half = half_norms(embeddings)
-    rows = min(max(1, block // len(embeddings)), len(embeddings))
+    rows = rows_in_block(embeddings, len(embeddings), block)
     # Memory that is used again and again: fresh pages for every block would cost more than the products.
     distances, ordered = embeddings.new_empty(2, rows, len(embeddings))
     for members in classes_by_size(labels):
@@ -47,6 +51,12 @@ def full_ranks(
             strip = distances[: len(chosen)]
             torch.addmm(half, embeddings[chosen], embeddings.T, alpha=-1, out=strip)
             yield RankBlock(chosen, ranks_in_rows(strip, chosen, positives, ordered[: len(chosen)]))
+
+
+def rows_in_block(queries: Tensor, columns: int, block: int | None = None) -> int:
+    """How many rows of so many distances make a block; at least one, and no more than there are queries [Q, D]."""
+    block = block or (BLOCK if queries.device.type == "cpu" else GPU_BLOCK)
+    return min(max(1, block // columns), len(queries))
 
 
 def scaled(embeddings: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from harness.errors import DataError
 from harness.measured import Family, Measured, checked, merged
 from harness.registry import METRICS
+from harness.training.precision import tensorfloat32
 
 ALL = ("retrieval", "clustering", "density", "spectrum")
 
@@ -36,14 +37,16 @@ def measure_all(
     is retrieval) ranks the gallery for each query; all other families measure all samples together.
     """
     embeddings, labels = checked(embeddings, labels)
-    if gallery is None:
-        return merged(family(embeddings, labels, seed) for family in families)
-    return merged(
-        searched(family, embeddings, labels, gallery)
-        if hasattr(family, "between")
-        else family(embeddings, labels, seed)
-        for family in families
-    )
+    with tensorfloat32(False):  # however a run was trained, its numbers are exact
+        return merged(measured_by(family, embeddings, labels, seed, gallery) for family in families)
+
+
+def measured_by(family: Any, embeddings: Tensor, labels: Tensor, seed: int, gallery: Tensor | None) -> Measured:
+    """What one family says."""
+    if gallery is not None and hasattr(family, "between"):
+        return searched(family, embeddings, labels, gallery)
+    measured: Measured = family(embeddings, labels, seed)
+    return measured
 
 
 def searched(family: Any, embeddings: Tensor, labels: Tensor, gallery: Tensor) -> Measured:

@@ -3,12 +3,14 @@
 import pytest
 import torch
 
+from harness.measured import Measured
 from harness.training import execute as execution
 from harness.training.assemble import Context, assemble
 from harness.training.divergence import StepLog
 from harness.training.epoch import embed, set_mode, train_one_step
 from harness.training.execute import execute
 from harness.training.history import History
+from harness.training.measure import measure_all
 from harness.training.precision import tensorfloat32
 
 
@@ -30,6 +32,19 @@ def test_tensorfloat32_is_as_the_spec_says_in_products_and_convolutions(allowed,
     assert execute(spec_with(training={"tf32": allowed}), context).state == "done"
     assert set(seen) == {(allowed, allowed)}
     assert tf32_now() == before
+
+
+def test_embeddings_are_measured_in_exact_products_however_they_were_trained(monkeypatch):
+    seen = []
+
+    def family(embeddings, labels, seed):
+        seen.append(tf32_now())
+        return Measured()
+
+    with tensorfloat32(True):
+        measure_all(torch.eye(4), torch.tensor([0, 0, 1, 1]), [family], seed=0)
+        assert tf32_now() == (True, True)
+    assert seen == [(False, False)]
 
 
 def test_tensorfloat32_is_put_back_when_a_run_fails():
