@@ -177,11 +177,12 @@ def _plain(label: str) -> str:
 
 
 def _drawings(evidence: Evidence, runs: pd.DataFrame, ablated: pd.DataFrame) -> list[Drawing]:
-    labels = runs.drop_duplicates(CELL)[[*CELL, "label"]]
+    labels = runs[runs["noise"] == 0].drop_duplicates(CELL)[[*CELL, "label", "arm"]]
     race = race_curves(evidence).merge(_racers(runs, ablated), on=CELL)
     told = evidence.curves[(evidence.curves["split"] == "train") & evidence.curves["metric"].isin(CONTROL)]
     told = told[told["regularizer"] == "none"]
     control = told.groupby([*CELL, "metric", "epoch"], sort=False)["value"].mean().reset_index().merge(labels, on=CELL)
+    control = control[(control["arm"] == "adaptive") | (control["metric"] != "target")]  # it steers nothing else
     drawings = []
     for place, setting in enumerate(dict.fromkeys(race["setting"]), start=1):
         own, steered = (frame[(frame["setting"] == setting)] for frame in (race, control))
