@@ -15,10 +15,11 @@ def change_rows(changes: pd.DataFrame) -> Figure:
     settings, recipes = (list(dict.fromkeys(changes[column])) for column in ("setting", "recipe"))
     levels = list(dict.fromkeys(zip(changes["factor"], changes["value"], strict=True)))
     figure, [axes] = panels(1, len(settings), 5.2, 1.0 + 0.24 * len(levels), sharey=True)
+    figure.set_size_inches(3.0 + 4.4 * len(settings), 1.2 + 0.27 * len(levels))
     for axis, setting in zip(axes, settings, strict=True):
         _panel(axis, changes[changes["setting"] == setting], levels, recipes)
         axis.set_title(setting)
-        axis.set_xlabel("change of test R@1, % of the base")
+        axis.set_xlabel("change of test R@1 (% of the base)")
     bases = {(row["factor"], row["value"]): row["base_value"] for row in changes.to_dict("records")}
     labels = [f"{factor} {value} (base {bases[factor, value]})" for factor, value in levels]
     axes[0].set_yticks(range(len(levels)), labels)
