@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from harness.report import report_json, write_report
-from harness.report.analyses import _nir_arms
+from harness.report.analyses import _nir_arms, _nir_gains
 from harness.report.statistics import compare, t_interval
 
 PLAIN, RELEASED, PAPER = (
@@ -159,8 +159,11 @@ def test_the_structure_of_the_embedding_is_shown_without_and_with_nir_beside_the
     assert "| 0.250 → 0.500 ± 0.000 |" in paper
     published = next(line for line in lines if line.startswith("| published, CUB200-2011 |"))
     assert "| 0.190 → 0.130 | 0.680 → 0.790 | 0.078 → 0.072 | 0.370 → 0.440 |" in published
+    numbers = pd.DataFrame(section["tables"]["nir_structure"]).query("metric == 'concentration_spread'")
     told = next(line for line in section["text"] if "differences in the structure" in line)
     assert "A6 (weight=0.1): concentration var/mean² +0.250 ± 0.000" in told
+    near = numbers.assign(gain=0.02, low=0.01, high=0.03)  # surely above 0, and less than half of the published 0.06
+    assert "is none of these" in _nir_gains.structure_text(near)[0]
 
 
 def test_whether_nir_acts_is_told_from_the_ratio_of_gradients(section):
