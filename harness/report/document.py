@@ -108,6 +108,8 @@ def _evidence(
     evidence = read(database, study, profile=profile, selection=rule, results=results)
     if analyses is None and len(evidence.estimates) and "estimate" not in chosen:
         chosen = [*chosen, "estimate"]  # whoever has planned a study wants to know how that came out
+    if analyses is None and len(evidence.trials) and "tuning" not in chosen:
+        chosen = [*chosen, "tuning"]  # no number of a tuned study stands without its budget and its looks at the test
     return evidence, chosen
 
 

@@ -8,6 +8,7 @@ begins again: it asks and tells the same, finds the runs there, and goes on wher
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,8 +107,17 @@ def search(
 def begin(tune: Tune, study: Study) -> list[Method]:
     """The methods of a study before their first trial."""
     finals = methods_of(study.runs())
-    labels = method_labels(finals)
+    labels = names_of(finals)
     return [Method(final, labels[final.run_id], Proposals(tune, final)) for final in finals]
+
+
+def names_of(finals: Sequence[RunSpec]) -> dict[str, str]:
+    """run_id -> a name for each method, with its data set where there are several; no two have the same."""
+    labels = method_labels(finals)
+    if len({spec.dataset.name for spec in finals}) > 1:
+        labels = {spec.run_id: f"{spec.dataset.name}: {labels[spec.run_id]}" for spec in finals}
+    counts = Counter(labels.values())
+    return {run_id: label if counts[label] == 1 else f"{label} ({run_id[:6]})" for run_id, label in labels.items()}
 
 
 def stages(tune: Tune) -> list[list[int]]:

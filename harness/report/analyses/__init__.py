@@ -24,6 +24,7 @@ from harness.report.analyses import (
     selection,
     spectra,
     toy_lines,
+    tuning,
     verdicts,
 )
 from harness.report.evidence import Evidence
@@ -32,6 +33,7 @@ from harness.report.section import Section
 ORDER: dict[str, Callable[[Evidence], Section]] = {
     "leaderboard": leaderboard.analyze,
     "verdicts": verdicts.analyze,
+    "tuning": tuning.analyze,
     "saturation": saturation.analyze,
     "reference": reference.analyze,
     "density": density.analyze,

@@ -65,19 +65,16 @@ def comparisons(evidence: Evidence, question: Question, *, classes: bool = False
     class_reason: the interval over test classes.
     """
     runs = _runs(evidence, question.setting)
-    base = runs[runs["method"] == question.reference]
-    others = runs[runs["method"] != question.reference]
-    means = others.groupby("method", sort=False)["value"].mean().sort_values(ascending=False, kind="stable")
-    groups = dict(list(others.groupby("method", sort=False)))
-    pairs = [_paired(groups[str(method)], base) for method in means.index]
-    differences = [new["value"].to_numpy() - old["value"].to_numpy() for new, old in pairs]
-    judged = compare(differences, evidence.equivalence * POINT, question.family)
+    scores = runs.pivot(index="seed", columns="method", values="value")  # nan where a method lacks a seed
+    means = scores.mean().drop(question.reference).sort_values(ascending=False, kind="stable")
+    differences = scores[means.index].sub(scores[question.reference], axis=0).to_numpy(dtype=float).T
+    judged = compare(list(differences), evidence.equivalence * POINT, question.family)
     rows = [
         {"setting": question.setting, "reference": question.reference, "method": method, "mean": mean, **_numbers(told)}
         for (method, mean), told in zip(means.items(), judged, strict=True)
     ]
     table = pd.DataFrame(rows, columns=_COLUMNS).assign(family=question.family)
-    return table.assign(**_over_classes(evidence, pairs)) if classes else table
+    return table.assign(**_over_classes(evidence, runs, table)) if classes else table
 
 
 def missing_methods(evidence: Evidence, question: Question) -> list[str]:
@@ -90,9 +87,10 @@ def verdict_columns(evidence: Evidence, setting: str) -> dict[str, tuple[str, di
     """best, baseline -> the title of a column, and method -> verdict in words; the reference is called by its role."""
     columns: dict[str, tuple[str, dict[str, str]]] = {}
     for question in filter(None, (against_best(evidence, setting), against_baseline(evidence, setting))):
-        name = "the best" if question.kind == "best" else question.reference
+        role = "baseline" if question.kind == "baseline" else "best" if evidence.equally_tuned else "highest"
+        name = question.reference if question.kind == "baseline" else f"the {role}"
         words = {row["method"]: verdict_text(row) for row in comparisons(evidence, question).to_dict("records")}
-        columns[question.kind] = f"R@1 against {name}", {**words, question.reference: f"the {question.kind}"}
+        columns[question.kind] = f"R@1 against {name}", {**words, question.reference: f"the {role}"}
     return columns
 
 
@@ -124,12 +122,6 @@ def _judged(runs: pd.DataFrame) -> list[str]:
     return [str(name) for name, count in counts.items() if count >= 2]
 
 
-def _paired(new: pd.DataFrame, base: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs of both with a shared seed, in the order of seeds."""
-    shared = sorted(set(new["seed"]) & set(base["seed"]))
-    return new.set_index("seed").loc[shared], base.set_index("seed").loc[shared]
-
-
 _COLUMNS = [
     *("setting", "reference", "method", "mean", "n", "difference", "low", "high", "sd"),
     *("sign_flip_p", "sign_flip_smallest", "sign_flip_holm", "worse", "equal", "better", "outside_holm"),
@@ -157,17 +149,25 @@ def _numbers(told: Comparison) -> dict[str, Any]:
     return {**numbers, "n": mean.n, "verdict": told.verdict, "reason": posterior.reason}
 
 
-def _over_classes(evidence: Evidence, pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, list[Any]]:
-    found, read = [], 0
-    for new, base in pairs:
-        read += len(new)
-        if read > MOST_RUNS:
+def _over_classes(evidence: Evidence, runs: pd.DataFrame, table: pd.DataFrame) -> dict[str, list[Any]]:
+    found: list[ClassInterval] = []
+    for row, read in zip(table.to_dict("records"), table["n"].cumsum(), strict=True):
+        if evidence.results is None:
+            found.append(ClassInterval(None, None, None, 0, "the folders of the runs are not at hand"))
+        elif read > MOST_RUNS:
             found.append(ClassInterval(None, None, None, 0, f"not read: more than {MOST_RUNS} runs"))
         else:
-            found.append(class_difference(evidence.results, new, base))
+            found.append(class_difference(evidence.results, *_paired(runs, row["method"], row["reference"])))
     return {
         "class_low": [np.nan if told.low is None else told.low for told in found],
         "class_high": [np.nan if told.high is None else told.high for told in found],
         "classes": [told.classes for told in found],
         "class_reason": [told.reason for told in found],
     }
+
+
+def _paired(runs: pd.DataFrame, new: str, base: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs of both methods with a shared seed, in the order of seeds."""
+    one, other = (runs[runs["method"] == name].set_index("seed") for name in (new, base))
+    shared = sorted(set(one.index) & set(other.index))
+    return one.loc[shared], other.loc[shared]
