@@ -34,10 +34,8 @@ class Queries:
 
 
 @lru_cache(maxsize=32)  # the best method is compared with every other one
-def read_queries(results: Path | None, run_id: str, epoch: int, recorded: float) -> Queries | None:
+def read_queries(results: Path, run_id: str, epoch: int, recorded: float) -> Queries | None:
     """The queries of a run after an epoch; None where there is no evidence, or it is not that of `recorded`."""
-    if results is None:
-        return None
     try:
         kept = read_evidence(run_path(results, run_id) / "evidence.npz")
     except DataError:
@@ -51,14 +49,12 @@ def read_queries(results: Path | None, run_id: str, epoch: int, recorded: float)
     return Queries(exact, kept.query_labels, kept.query_indices)
 
 
-def class_difference(results: Path | None, new: pd.DataFrame, base: pd.DataFrame) -> ClassInterval:
+def class_difference(results: Path, new: pd.DataFrame, base: pd.DataFrame) -> ClassInterval:
     """Interval over test classes of the mean difference `new - base` between runs that are given pair by pair.
 
     Both have one row a run with run_id, epoch and value, in the same order of seeds. The reason stands in the result
     where a run left no evidence of its number, or where two runs were not asked the same queries.
     """
-    if results is None:
-        return ClassInterval(None, None, None, 0, "the folders of the runs are not at hand")
     pairs = [_read_all(results, frame) for frame in (new, base)]
     found = [run for runs in pairs for run in runs]
     missing = sum(run is None for run in found)

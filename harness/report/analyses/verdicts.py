@@ -33,7 +33,7 @@ MOST_LINES = 40
 
 def analyze(evidence: Evidence) -> Section:
     """Every setting: all methods against the best one and, where the study names one, against a baseline."""
-    if METRIC not in evidence.metrics("test"):
+    if evidence.values(METRIC, "test").empty:
         return Section("verdicts", TITLE, ["No run has a test R@1 yet, so there is nothing to compare."])
     texts, tables, drawings = [_how(evidence)], [], []
     for index, setting in enumerate(evidence.settings, start=1):

@@ -39,7 +39,8 @@ def forest(rows: pd.DataFrame, region: float, xlabel: str) -> Figure:
     axis.set_xlim(*limits([*rows["difference"], -region, region], [*(rows["high"] - rows["difference"]), 0, 0]))
     axis.set_xlabel(xlabel)
     axis.grid(axis="y", visible=False)
-    figure.legend(handles=_legend(set(rows["verdict"]), region), loc="outside lower center", ncols=3)
+    handles = _legend(set(rows["verdict"]), region)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3 if len(handles) == 3 else 2)
     return figure
 
 
