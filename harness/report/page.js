@@ -55,7 +55,7 @@ const filterable = (table, tools) => {
 const choices = JSON.parse(document.getElementById("choices").textContent);
 const chosen = { rule: choices.rules ? choices.rules.findIndex(([name]) => name === choices.now) : -1, metric: "" };
 const place = new Map((choices.cells || []).map((cell, at) => [cell, at]));
-const fixed = 2; // method and seeds stay
+const titles = new Set((choices.metrics || []).map(([title]) => title));
 const chooser = (title, options, value, choose) => {
   const select = make("select", {}, ...options.map(([key, text]) => make("option", { value: key, textContent: text })));
   select.value = value;
@@ -82,28 +82,39 @@ const drawn = (text, [low, high]) => {
   cell.append(make("span", {}, bar, dot));
   return cell;
 };
+// What stands before the metrics stays; what stands behind them was said of the rule that the page came with.
+const prepare = (table) => {
+  const heads = [...table.tHead.rows[0].cells];
+  table.fixed = heads.findIndex((head) => titles.has(head.textContent));
+  const tail = heads.findLastIndex((head) => titles.has(head.textContent)) + 1;
+  for (const row of table.rows) row.tail = [...row.cells].slice(tail);
+  table.rowsAtFirst = [...table.tBodies[0].rows];
+};
 const show = (table) => {
   const texts = choices.texts[chosen.rule];
   const one = chosen.metric !== "";
   const shown = one ? [Number(chosen.metric)] : choices.metrics.flatMap(([, first], at) => (first ? [at] : []));
   const heads = table.tHead.rows[0];
-  const rows = [...table.tBodies[0].rows];
-  for (const row of [heads, ...rows]) while (row.cells.length > fixed) row.lastElementChild.remove();
+  const rows = table.rowsAtFirst;
+  table.tBodies[0].append(...rows);
+  for (const row of table.rows) while (row.cells.length > table.fixed) row.lastElementChild.remove();
   for (const at of shown) {
-    const head = make("th", { scope: "col", textContent: choices.metrics[at][0] });
+    const head = make("th", { scope: "col", className: "metric", textContent: choices.metrics[at][0] });
     heads.append(head);
     sortable(head);
     for (const row of rows) row.append(make("td", { textContent: texts[at][place.get(row.dataset.cell)] || "" }));
   }
   if (one) {
     const range = span(rows, texts[shown[0]]);
-    heads.append(make("th", { scope: "col", className: "plot", textContent: `${range[0].toPrecision(3)} to ${range[1].toPrecision(3)}` }));
-    for (const row of rows) row.append(drawn(textOf(row, fixed), range));
+    heads.append(make("th", { scope: "col", className: "plot", textContent: range.map((end) => end.toPrecision(3)).join(" to ") }));
+    for (const row of rows) row.append(drawn(textOf(row, table.fixed), range));
   }
-  table.classList.toggle("on-test", choices.rules[chosen.rule][0] === "best_test");
-  const rule = table.closest("figure").querySelector("figcaption .rule");
-  if (rule) rule.textContent = choices.rules[chosen.rule][1];
-  sort(heads.cells[fixed], true);
+  const rule = choices.rules[chosen.rule];
+  if (rule[0] === choices.now) for (const row of table.rows) row.append(...row.tail);
+  table.classList.toggle("on-test", rule[0] === "best_test");
+  const told = table.closest("figure").querySelector("figcaption .rule");
+  if (told) told.textContent = rule[1];
+  sort(heads.cells[table.fixed], true);
   table.refilter?.();
 };
 const choosable = document.querySelectorAll("table[data-choose]");
@@ -121,6 +132,7 @@ const offer = (tools) => {
 };
 
 for (const table of document.querySelectorAll("table.sortable")) {
+  if (table.hasAttribute("data-choose") && choices.rules) prepare(table);
   [...table.tHead.rows[0].cells].forEach(sortable);
   const tools = make("div", { className: "tools" });
   if (table.hasAttribute("data-choose") && choices.rules) offer(tools);

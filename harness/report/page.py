@@ -17,7 +17,7 @@ from harness.report.behind import behind
 from harness.report.choices import choices
 from harness.report.evidence import Evidence
 from harness.report.export import FIGURE_FORMATS, TABLE_FORMATS
-from harness.report.names import SELECTIONS
+from harness.report.names import METRICS, SELECTIONS
 from harness.report.section import Section, Table
 from harness.report.svg import inlined
 
@@ -47,7 +47,7 @@ def page(evidence: Evidence, sections: Sequence[Section], drawn: Mapping[str, st
         empty=[section for section in sections if not (section.tables or section.drawings)],
         rows={table.name: _rows(evidence, table, anchors) for table in tables},
         captions={table.name: _caption(table, SELECTIONS[evidence.selection]) for table in tables},
-        most_rows=MOST_ROWS,
+        titles={known.title for known in METRICS.values()},
         missing=lost.head(MOST_ROWS).fillna("").to_dict("records"),
         missing_total=len(lost),
         reasons=_reasons(lost),

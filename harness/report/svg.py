@@ -70,7 +70,7 @@ def inlined(name: str, alt: str, text: str) -> str:
 def _page_width(text: str) -> float:
     """CSS pixels: natural size, or as much larger as the smallest text needs to be legible."""
     width = re.search(r'<svg[^>]*\bwidth="([\d.]+)pt"', text)
-    sizes = [float(size) for size in re.findall(r"font:(?:\w+ )*([\d.]+)px", text)]
+    sizes = [float(size) for size in re.findall(r"font(?:-size)?:(?:\w+ )*([\d.]+)px", text)]
     scale = max(4 / 3, LEGIBLE / min(sizes)) if sizes else 4 / 3
     return (float(width.group(1)) if width else 600.0) * min(scale, LARGEST)
 
@@ -210,7 +210,8 @@ def _share_styles(root: tree.Element) -> None:
     for element in root.iter():
         style = element.get("style")
         if style and element.tag != f"{{{SVG}}}style":
-            short = re.sub(r"\s*([;:])\s*", r"\1", style).replace("'DejaVu Sans'", FONTS)
+            short = re.sub(r"\s*([;:])\s*", r"\1", style)
+            short = short.replace("font-family:'DejaVu Sans';", "").replace("'DejaVu Sans'", FONTS)
             used.setdefault(short, []).append(element)
     names = ("".join(letters) for letters in product(ascii_lowercase, repeat=2))
     rules = []
@@ -224,4 +225,5 @@ def _share_styles(root: tree.Element) -> None:
     if sheet is not None:
         sheet.text = "".join(rules)
         sheet.attrib.clear()
-        root.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt"}  # matplotlib's rule for `*`
+        # matplotlib's rule for `*`, and the family that stood in every style
+        root.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt", "font-family": FONTS}

@@ -1,5 +1,6 @@
 """A headless Chromium of this machine, spoken to over a pipe in the DevTools protocol; no package, no port."""
 
+import base64
 import json
 import os
 import select
@@ -102,23 +103,24 @@ class Browser:
         self._number += 1
         os.write(self._writer, json.dumps({"id": self._number, "method": "Browser.close"}).encode() + b"\0")
 
-    def page(self, url, *, width=1200, height=900, dark=False, print_=False):
+    def page(self, url, *, width=1200, height=900, dark=False, media="", scripts=True):
         """A loaded page, in a window of its own."""
-        return Page(self, url, width, height, dark, print_)
+        return Page(self, url, (width, height), dark, media, scripts)
 
 
 class Page:
     """One page, loaded, with all it logged and asked for."""
 
-    def __init__(self, browser, url, width, height, dark, print_):
+    def __init__(self, browser, url, size, dark, media, scripts):
         self._browser = browser
         self._target = browser.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = browser.call("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
-        self.resize(width, height)
+        self.resize(*size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", media="print" if print_ else "", features=[scheme])
+        self.call("Emulation.setEmulatedMedia", media=media, features=[scheme])
+        self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         self.call("Page.navigate", url=url)
         browser.wait("Page.loadEventFired", self._session)
 
@@ -156,10 +158,17 @@ class Page:
         """Addresses of everything the page asked for."""
         return [event["request"]["url"] for event in self._events("Network.requestWillBeSent")]
 
+    def dialogs(self):
+        """Texts of everything that popped up."""
+        return [event["message"] for event in self._events("Page.javascriptDialogOpening")]
+
+    def html(self):
+        """The page as it is now, also where scripts do not run."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        return self.call("DOM.getOuterHTML", nodeId=root)["outerHTML"]
+
     def screenshot(self, path, full=True):
         """A picture, PNG, of the whole page or of what is in view."""
-        import base64
-
         data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full)["data"]
         path.write_bytes(base64.b64decode(data))
 
