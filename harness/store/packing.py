@@ -73,7 +73,8 @@ def _lowest_places(
     top = np.where(nothing | (low > top), 0, top)
     # A whole scale, where there can be one: dividing by it gives the very number that its six digits are the text of.
     low = np.maximum(np.minimum(low, 0), np.maximum(top - _EXPONENTS, _SMALLEST))
-    return low.astype(np.int64)
+    found: NDArray[np.int64] = low.astype(np.int64)
+    return found
 
 
 def unpack(texts: Sequence[str], scales: Sequence[float]) -> tuple[Floats, NDArray[np.int64]]:
@@ -83,6 +84,11 @@ def unpack(texts: Sequence[str], scales: Sequence[float]) -> tuple[Floats, NDArr
     codes = sum((letters[:, place].astype(np.int64) - _FIRST) << bits for place, bits in enumerate(_BITS))
     numbers = ((codes >> 3) - _MIDDLE) * 10 ** (codes & _EXPONENTS) / np.repeat(np.asarray(scales, float), lengths)
     return np.where((letters == _UNDEFINED).all(axis=1), np.nan, numbers), lengths
+
+
+def length_sql(text: str) -> str:
+    """SQL for how many numbers are in a packed text."""
+    return f"(length({text}) / {WIDTH})"
 
 
 def cut_sql(text: str, index: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy import Table
 
 from harness.errors import StoreError
-from harness.specs import KINDS, ClassScores, Curve, RunResult, RunSpec
+from harness.specs import KINDS, ClassScores, Curve, RunResult, RunSpec, Spectrum
 from harness.store import schema
 from harness.store.files import seconds_between, told_as
 from harness.store.lists import digest_of_list, epochs_key
@@ -140,11 +140,7 @@ def _result_rows(result: RunResult, path: Path) -> dict[str, list[Row]]:
                 for m in result.measurements
             ],
             **_curve_rows(key, result.curves),
-            schema.spectra: [
-                {**key, "split": s.split, "selection": s.selection, "epoch": s.epoch,
-                 "singular_values": [_short(value) for value in s.values]}
-                for s in result.spectra
-            ],
+            schema.spectra: _spectrum_rows(key, result.spectra),
             **_class_score_rows(key, result.class_scores),
         }  # fmt: skip
         for table in schema.OF_A_RESULT:
@@ -199,6 +195,15 @@ def _class_score_rows(key: Row, scores: Sequence[ClassScores]) -> dict[Table, li
     return {schema.class_lists: lists, schema.class_scores: rows}
 
 
+def _spectrum_rows(key: Row, spectra: Sequence[Spectrum]) -> list[Row]:
+    values = _numbers([value for each in spectra for value in each.values], {float, int})
+    return [
+        {**key, "split": each.split, "selection": each.selection, "epoch": each.epoch,
+         "scale": packed.scale, "singular_values": packed.text}
+        for each, packed in zip(spectra, pack(values, [len(each.values) for each in spectra]), strict=True)
+    ]  # fmt: skip
+
+
 def _numbers(values: list[Any], types: set[type]) -> Floats:
     """Numbers of these types (JSON's true is another) as an array, None as nan; ValueError for what is not finite."""
     found = np.array(values, dtype=float) if set(map(type, values)) <= types else None
@@ -214,11 +219,6 @@ def _number(value: Any) -> float:
     if type(value) in (float, int) and math.isfinite(value):
         return float(value)
     raise ValueError(f"{value!r} is not a finite number")
-
-
-def _short(value: Any) -> float:
-    # The seventh digit is chance.
-    return float(f"{_number(value):.6g}")
 
 
 def _bytes(path: Path) -> bytes:

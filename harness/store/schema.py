@@ -115,7 +115,7 @@ study_runs = Table(
         "method", Text, nullable=False, comment="what tells this run from the others of its study, but for the seed"
     ),
     ForeignKeyConstraint(["study", "profile"], ["studies.study", "studies.profile"], ondelete="CASCADE"),
-    Index("study_runs_by_run", "run_id"),
+    Index("study_runs_by_run", "run_id", "study", "profile"),
     comment="Which runs a study has.",
 )
 
@@ -180,8 +180,9 @@ spectra = Table(
     _split(),
     _selection(),
     _epoch(),
-    Column("singular_values", JSON, nullable=False, comment="largest first, sum 1, six significant digits"),
-    comment="The singular values of the embeddings of a split.",
+    _scale(),
+    Column("singular_values", Text, nullable=False, comment="packed, four characters each: see the view spectra_long"),
+    comment="The singular values of the embeddings of a split, largest first. The view spectra_long has a row a value.",
 )
 
 class_lists = Table(

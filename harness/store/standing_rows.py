@@ -88,7 +88,8 @@ def ended(connection: Connection, study: str | None) -> Ended:
     groups = (_runs.state, _attempts.cause, _attempts.device, *_KIND)
     query = _of(select(func.count(), func.sum(_attempts.seconds), *groups), study, attempts=True)
     query = query.where(_runs.state.in_(("done", "failed")), _is_first(study)).group_by(*groups)
-    for attempts, seconds, state, cause, device, *kind in connection.execute(query):
+    for row in connection.execute(query):
+        attempts, seconds, state, cause, device, *kind = row
         found.causes[cause] += attempts
         found.add_time(float(seconds or 0), device)
         if state == "done":

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import JSON, Connection, TableClause, column, table, text
+from sqlalchemy import JSON, Connection, RowMapping, TableClause, column, table, text
 
 from harness.store.files import seconds_between
 from harness.store.lists import digest_of_list, epochs_key
 from harness.store.packing import pack
 
 Row = dict[str, Any]
-Make = Callable[[Mapping[str, Any]], tuple[Row, Row]]
-"""An old row -> the new one, and the list that it refers to, with its key first."""
+Make = Callable[[RowMapping], tuple[Row, Row]]
+"""An old row -> the new one, and the list that it refers to, with its key first (empty where there is none)."""
 
 _RUNS = 100
 """Runs that are copied at once."""
@@ -27,8 +27,11 @@ _NEW = (
     "create index attempts_as_ended on attempts (run_id, cause, device, seconds)",
     "drop index runs_by_state",
     "create index runs_by_state on runs (state, run_id, dataset, backbone, sampler)",
+    "drop index study_runs_by_run",
+    "create index study_runs_by_run on study_runs (run_id, study, profile)",
     "create index runs_as_collected on runs (run_id, state, result_digest, folder_stamp)",
     "alter table curves rename to old_curves",
+    "alter table spectra rename to old_spectra",
     "alter table class_scores rename to old_class_scores",
     """create table epoch_lists (
         epochs varchar(200) not null /* in short: 1-150, or 5-150:5 for every fifth */,
@@ -44,6 +47,15 @@ _NEW = (
         primary key (run_id, split, metric),
         foreign key (run_id) references runs (run_id) on delete cascade,
         foreign key (epochs) references epoch_lists (epochs))""",
+    """create table spectra (
+        run_id varchar(16) not null /* whose it is */,
+        split varchar(20) not null /* the classes it is measured on: test or train */,
+        selection varchar(20) not null /* which epoch it is: last, best_validation or best_test */,
+        epoch integer not null /* number of finished epochs */,
+        scale {double} not null /* by which the packed numbers are divided */,
+        singular_values text not null /* packed, four characters each: see the view spectra_long */,
+        primary key (run_id, split, selection),
+        foreign key (run_id) references runs (run_id) on delete cascade)""",
     """create table class_lists (
         class_list varchar(16) not null /* SHA-256 of the names, 64 bits, in hex */,
         names json not null /* of the classes */,
@@ -65,6 +77,7 @@ _NEW = (
 _EPOCH_LISTS = table("epoch_lists", column("epochs"), column("numbers", JSON))
 _CLASS_LISTS = table("class_lists", column("class_list"), column("names", JSON))
 _CURVES = table("curves", *map(column, ("run_id", "split", "metric", "epochs", "scale", "numbers")))
+_SPECTRA = table("spectra", *map(column, ("run_id", "split", "selection", "epoch", "scale", "singular_values")))
 _CLASS_SCORES = table(
     "class_scores",
     *map(column, ("run_id", "split", "metric", "selection", "epoch", "class_list", "scale", "scores")),
@@ -77,12 +90,13 @@ def pack_lists(connection: Connection) -> None:
     for view in ("leaderboard", "runs_flat"):
         connection.exec_driver_sql(f"drop view if exists {view}")
     # On a server the key of a table keeps its name when the table is renamed, and the new table wants it.
-    for name in ("curves", "class_scores") if server else ():
+    for name in ("curves", "spectra", "class_scores") if server else ():
         connection.exec_driver_sql(f"alter table {name} drop constraint {name}_pkey")
     for statement in _NEW:
         connection.exec_driver_sql(statement.format(double="double precision" if server else "float"))
     _time_attempts(connection)
     _copy(connection, _CURVES, _EPOCH_LISTS, _curve)
+    _copy(connection, _SPECTRA, None, _spectrum)
     _copy(connection, _CLASS_SCORES, _CLASS_LISTS, _score)
 
 
@@ -94,7 +108,7 @@ def _time_attempts(connection: Connection) -> None:
         connection.execute(update, rows)
 
 
-def _copy(connection: Connection, to: TableClause, shared: TableClause, make: Make) -> None:
+def _copy(connection: Connection, to: TableClause, shared: TableClause | None, make: Make) -> None:
     """Fills a table from the old one, which is dropped, and each list that rows refer to when it is first met."""
     ids = connection.exec_driver_sql(f"select distinct run_id from old_{to.name} order by run_id").scalars().all()
     query = text(f"select * from old_{to.name} where run_id between :first and :last order by run_id")
@@ -103,21 +117,28 @@ def _copy(connection: Connection, to: TableClause, shared: TableClause, make: Ma
         some = ids[first : first + _RUNS]
         found = connection.execute(query, {"first": some[0], "last": some[-1]}).mappings()
         made = [make(row) for row in found]
-        lists = {next(iter(of.values())): of for _, of in made}
-        _insert(connection, shared, [of for key, of in lists.items() if key not in known])
+        if shared is not None:
+            lists = {next(iter(of.values())): of for _, of in made}
+            _insert(connection, shared, [of for key, of in lists.items() if key not in known])
+            known.update(lists)
         _insert(connection, to, [row for row, _ in made])
-        known.update(lists)
     connection.exec_driver_sql(f"drop table old_{to.name}")
 
 
-def _curve(old: Mapping[str, Any]) -> tuple[Row, Row]:
+def _curve(old: RowMapping) -> tuple[Row, Row]:
     epochs, key = _list(old["epochs"]), {name: old[name] for name in ("run_id", "split", "metric")}
     scale, numbers = _packed(_list(old["numbers"]))
     of = {"epochs": epochs_key(epochs), "numbers": epochs}
     return {**key, "epochs": of["epochs"], "scale": scale, "numbers": numbers}, of
 
 
-def _score(old: Mapping[str, Any]) -> tuple[Row, Row]:
+def _spectrum(old: RowMapping) -> tuple[Row, Row]:
+    key = {name: old[name] for name in ("run_id", "split", "selection", "epoch")}
+    scale, numbers = _packed(_list(old["singular_values"]))
+    return {**key, "scale": scale, "singular_values": numbers}, {}
+
+
+def _score(old: RowMapping) -> tuple[Row, Row]:
     scores = _list(old["scores"])
     key = {name: old[name] for name in ("run_id", "split", "metric", "selection", "epoch")}
     scale, numbers = _packed(list(scores.values()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from harness.store.packing import cut_sql, number_sql
+from harness.store.packing import cut_sql, length_sql, number_sql
 
 _TEST_METRICS = (
     *("recall_at_1", "recall_at_2", "recall_at_4", "recall_at_8", "map_at_r", "map_at_c", "map_at_1000", "r_precision"),
@@ -27,15 +27,11 @@ def make_views(connection: Connection) -> None:
 
 def query_of(name: str, dialect: str) -> str:
     """The SELECT behind a view, for sqlite or postgresql."""
-    return {
-        "leaderboard": lambda: _LEADERBOARD,
-        "runs_flat": _runs_flat,
-        "curves_long": lambda: _curves_long(dialect),
-        "class_scores_long": lambda: _class_scores_long(dialect),
-    }[name]()
+    fixed, unpacking = {"leaderboard": _LEADERBOARD, "runs_flat": _RUNS_FLAT}, _UNPACKING.get(name)
+    return unpacking(dialect) if unpacking else fixed[name]
 
 
-NAMES = ("leaderboard", "runs_flat", "curves_long", "class_scores_long")
+NAMES = ("leaderboard", "runs_flat", "curves_long", "spectra_long", "class_scores_long")
 
 _LEADERBOARD = """
     select s.study, s.profile, r.dataset, r.backbone, s.method, m.selection,
@@ -79,6 +75,25 @@ def _curves_long(dialect: str) -> str:
     """
 
 
+def _spectra_long(dialect: str) -> str:
+    count = length_sql("c.singular_values")
+    # SQLite makes no series of numbers by itself; a JSON list of as many zeros, from zero bytes, has such keys.
+    zeros = f"'[0' || replace(hex(zeroblob({count} - 1)), '00', ',0') || ']'"
+    each, index = {
+        "sqlite": (f"cross join json_each({zeros}) item", "item.key"),
+        "postgresql": (f"cross join lateral generate_series(0, {count} - 1) as item (place)", "item.place"),
+    }[dialect]
+    return f"""
+    select run_id, split, selection, epoch, place, {number_sql("characters", "scale", dialect)} as value
+    from (
+        select c.run_id, c.split, c.selection, c.epoch, {index} + 1 as place, c.scale,
+            {cut_sql("c.singular_values", index)} as characters
+        from spectra c {each}
+        where c.singular_values <> ''
+    ) as numbers
+    """
+
+
 def _class_scores_long(dialect: str) -> str:
     cut = cut_sql("c.scores", _INDEX[dialect])
     return f"""
@@ -90,6 +105,12 @@ def _class_scores_long(dialect: str) -> str:
     """
 
 
+_RUNS_FLAT = _runs_flat()
+_UNPACKING = {
+    "curves_long": _curves_long,
+    "spectra_long": _spectra_long,
+    "class_scores_long": _class_scores_long,
+}
 _EACH = {
     "sqlite": "cross join json_each({list}) item",
     "postgresql": "cross join lateral json_array_elements_text({list}) with ordinality as item (value, place)",

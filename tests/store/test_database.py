@@ -60,7 +60,8 @@ def test_collecting_brings_every_number_over_exactly(url, tmp_path):
     ]
     curve = "select epoch, value from curves_long where metric = 'loss' order by epoch"
     assert rows(url, curve) == [(1, 1.0), (2, None)]
-    assert parsed(rows(url, "select singular_values from spectra")[0][0]) == [0.7, 0.2, 0.1]
+    spectrum = "select split, selection, epoch, place, value from spectra_long order by place"
+    assert rows(url, spectrum) == [("test", "last", 2, place, value) for place, value in ((1, 0.7), (2, 0.2), (3, 0.1))]
     scores = "select split, metric, selection, epoch, class, value from class_scores_long order by value"
     assert rows(url, scores) == [("test", "recall_at_1", "last", 2, *each) for each in (("я", 0.25), ("ж", 0.75))]
     (run,) = rows(url, "select objective, miner, regularizer, seed, state, spec, cost from runs")
