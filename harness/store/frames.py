@@ -94,9 +94,12 @@ class Database:
     def spectra(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
         """One row a spectrum: split, selection, epoch, values (a list, largest first)."""
         chosen = self._chosen(study, profile)
-        rows = self._of_runs(schema.spectra, ["run_id", "split", "selection", "epoch", "singular_values"], chosen)
-        rows = [{**row, "values": row["singular_values"]} for row in rows]
-        return chosen.frame(rows, ["run_id", "split", "selection", "epoch", "values"])
+        columns = ["run_id", "split", "selection", "epoch"]
+        rows = self._of_runs(schema.spectra, [*columns, "scale", "singular_values"], chosen)
+        values, lengths = unpack([row["singular_values"] for row in rows], [row["scale"] for row in rows])
+        parts = np.split(values, np.cumsum(lengths)[:-1]) if rows else []
+        rows = [{**row, "values": part.tolist()} for row, part in zip(rows, parts, strict=True)]
+        return chosen.frame(rows, [*columns, "values"])
 
     def class_scores(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
         """One row a class and number: split, metric, selection, epoch, class, value."""
