@@ -182,7 +182,8 @@ def _runs_table(evidence: Evidence, shares: pd.DataFrame) -> Table:
 def _reading(summary: pd.DataFrame, gains: pd.DataFrame) -> list[str]:
     text = []
     for setting, rows in summary[summary["metric"] == "recall_at_1"].groupby("setting", sort=False):
-        best, worst = rows.loc[rows["mean"].idxmax()], rows.loc[rows["mean"].idxmin()]
+        told = rows.to_dict("records")
+        best, worst = told[int(rows["mean"].argmax())], told[int(rows["mean"].argmin())]
         text.append(
             f"{setting}: over {int(rows['n'].max())} recipes, {best['sampler']} has the highest relative R@1 "
             f"({percent(best['mean'], best['high'], best['n'])} %), {worst['sampler']} the lowest "

@@ -103,7 +103,7 @@ def base_of(protocols: list[Protocol]) -> Protocol | None:
         if one not in distinct:
             distinct.append(one)
     counts = [sum(len(differing(one, other)) == 1 for other in distinct) for one in distinct]
-    return distinct[int(np.argmax(counts))] if counts and max(counts) else None
+    return distinct[int(np.argmax(counts))] if any(counts) else None
 
 
 def differing(one: Protocol, other: Protocol) -> list[str]:
@@ -179,10 +179,10 @@ def _reading(evidence: Evidence, changes: pd.DataFrame) -> list[str]:
     text = []
     recall = changes[changes["metric"] == "recall_at_1"]
     for setting, rows in recall.groupby("setting", sort=False):
-        widest = rows.loc[rows["change"].abs().idxmax()]
+        widest = rows.to_dict("records")[int(rows["change"].abs().argmax())]
         sure = rows[(rows["low"] > 0) | (rows["high"] < 0)]
         text.append(
-            f"{setting}: the largest change of R@1 by one factor is {percent(dict(widest))} ({widest['recipe']}, "
+            f"{setting}: the largest change of R@1 by one factor is {percent(widest)} ({widest['recipe']}, "
             f"{widest['factor']} {widest['value']} in place of {widest['base_value']}). Of {len(rows)} changes, "
             f"{len(sure)} have a 95% interval that leaves out zero, not corrected for their number."
         )

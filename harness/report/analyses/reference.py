@@ -75,7 +75,7 @@ def _with_differences(frame: pd.DataFrame) -> pd.DataFrame:
 
     Where the paper gives none, it is ours alone, and the difference looks surer than it is.
     """
-    both = np.hypot(frame["half_width"], frame["published_half_width"].fillna(0.0))
+    both = (frame["half_width"] ** 2 + frame["published_half_width"].fillna(0.0) ** 2) ** 0.5
     gap = (frame["here"] - frame["published"]).where(frame["not_comparable"] == "")
     return frame.assign(difference=gap, units=gap / both.where(both > 0))
 
@@ -125,7 +125,7 @@ def _reasons_table(evidence: Evidence, numbers: pd.DataFrame) -> Table:
             "Setting": setting,
             "Published as": ", ".join(dict.fromkeys(group["published_method"])),
             "Numbers": str(len(group)),
-            "Not comparable": _joined(reason, group["theirs"]),
+            "Not comparable": _joined(str(reason), group["theirs"]),
             "cell": cell,
         }
         for (method, setting, cell, reason), group in left.assign(here=here, theirs=theirs).groupby(

@@ -46,7 +46,8 @@ def by_rule(evidence: Evidence) -> pd.DataFrame:
         return rules
     rules = rules[rules["metric"].isin(METRICS) & np.isfinite(rules["value"])]
     rules = rules.sort_values("metric", key=lambda names: names.map(METRICS.index), kind="stable")
-    return rules[["run_id", *CELL, "seed", "metric", "selection", "epoch", "value"]].reset_index(drop=True)
+    columns = ["run_id", *CELL, "seed", "metric", "selection", "epoch", "value"]
+    return pd.DataFrame(rules, columns=columns).reset_index(drop=True)
 
 
 def optimism(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -105,17 +106,17 @@ def _methods_table(evidence: Evidence, numbers: pd.DataFrame, gaps: pd.DataFrame
     cells = {(cell["setting"], cell["method"]): cell["cell"] for cell in evidence.cells().to_dict("records")}
     recall, lost = (frame[frame["metric"] == METRICS[0]] for frame in (numbers, gaps))
     rows, anchors = [], []
-    for key, own in recall.groupby(CELL, sort=False):
-        row = {"Method": key[1], "Setting": key[0], "n": str(own["run_id"].nunique())}
+    for (setting, method), own in recall.groupby(CELL, sort=False):
+        row = {"Method": str(method), "Setting": str(setting), "n": str(own["run_id"].nunique())}
         for rule in (rule for rule in SHORT if rule in set(recall["selection"])):
             row[SHORT[rule]] = _mean(own[own["selection"] == rule]["value"])
-        for rule, group in lost[(lost["setting"] == key[0]) & (lost["method"] == key[1])].groupby("selection"):
+        for other, group in lost[(lost["setting"] == setting) & (lost["method"] == method)].groupby("selection"):
             told = t_interval(group["gap"].to_numpy())
-            row[f"† minus {SHORT[str(rule)]}"] = gap_text(
+            row[f"† minus {SHORT[str(other)]}"] = gap_text(
                 told.mean, np.nan if told.high is None else told.high, told.n, METRICS[0]
             )
         rows.append(row)
-        anchors.append(f"#{cells[key]}")
+        anchors.append(f"#{cells[setting, method]}")
     caption = (
         "Test R@1 by each selection rule, percent, mean over n seeds ± half of the Student-t 95% interval; the last "
         f"columns are paired by run. {MARK}"

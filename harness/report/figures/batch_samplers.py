@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -37,7 +39,7 @@ def _panel(axis: Axes, runs: pd.DataFrame, means: pd.DataFrame, samplers: list[s
     for order, recipe in enumerate(recipes):
         own = runs[runs["recipe"] == recipe]
         places = [samplers.index(name) + 0.28 * _spread(order, len(recipes)) for name in own["sampler"]]
-        style = {"color": SERIES[order % len(SERIES)], "marker": MARKERS[order % len(MARKERS)]}
+        style: dict[str, Any] = {"color": SERIES[order % len(SERIES)], "marker": MARKERS[order % len(MARKERS)]}
         axis.plot((own["relative"] - 1) * 100, places, linestyle="", markersize=3, alpha=0.75, label=recipe, **style)
     for row in means.to_dict("records"):
         place, mean = samplers.index(row["sampler"]), (row["mean"] - 1) * 100

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -31,9 +33,9 @@ def change_rows(changes: pd.DataFrame) -> Figure:
 
 def _panel(axis: Axes, changes: pd.DataFrame, levels: list[tuple[str, str]], recipes: list[str]) -> None:
     axis.axvline(0, color=MUTED, linewidth=1)
-    for place in range(1, len(levels)):
-        if levels[place][0] != levels[place - 1][0]:
-            axis.axhline(place - 0.5, color=RULE, linewidth=1)
+    for level in range(1, len(levels)):
+        if levels[level][0] != levels[level - 1][0]:
+            axis.axhline(level - 0.5, color=RULE, linewidth=1)
     for order, recipe in enumerate(recipes):
         color, shift = (
             SERIES[order % len(SERIES)],
@@ -41,7 +43,7 @@ def _panel(axis: Axes, changes: pd.DataFrame, levels: list[tuple[str, str]], rec
         )
         own = changes[changes["recipe"] == recipe].to_dict("records")
         places = [levels.index((row["factor"], row["value"])) + shift for row in own]
-        style = {"color": color, "marker": MARKERS[order % len(MARKERS)], "markersize": 5}
+        style: dict[str, Any] = {"color": color, "marker": MARKERS[order % len(MARKERS)], "markersize": 5}
         axis.plot([row["change"] * 100 for row in own], places, linestyle="", label=recipe, **style)
         for row, place in zip(own, places, strict=True):
             half = (row["high"] - row["change"]) * 100

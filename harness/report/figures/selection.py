@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ def rule_dots(numbers: pd.DataFrame, names: Mapping[str, str]) -> Figure:
         for rule in rules:
             color, marker = LOOKS[rule]
             for place, (method, value) in enumerate(means[rule].items()):
-                style = {"label": names[rule]} if place == 0 else {}
+                style: dict[str, Any] = {"label": names[rule]} if place == 0 else {}
                 (point,) = axis.plot(value, place, marker, color=color, markersize=4.5, **style)
                 tip(point, f"{method}, {names[rule]}: {value:.1f}")
         axis.set_yticks(range(len(means)), list(means.index))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ def toy_panels(
     return figure
 
 
-def _look(label: int) -> dict[str, object]:
+def _look(label: int) -> dict[str, Any]:
     """One color a line, the same for its test twin; test points are hollow."""
     color = SERIES[label % 4]
     fill = color if label < 4 else PAPER
@@ -61,7 +62,7 @@ def _circle(axis: Axes, angles: pd.DataFrame) -> None:
         axis.plot(radius * np.cos(around), radius * np.sin(around), color=FAINT, linewidth=0.8, zorder=1)
     for (split, label), own in angles.groupby(["split", "label"], sort=False):
         radius = 1.0 if split == "train" else INSIDE
-        axis.plot(radius * np.cos(own["angle"]), radius * np.sin(own["angle"]), **_look(int(label)))
+        axis.plot(radius * np.cos(own["angle"]), radius * np.sin(own["angle"]), **_look(int(str(label))))
     axis.set_aspect("equal")
     axis.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15))
     axis.set_axis_off()
@@ -69,10 +70,10 @@ def _circle(axis: Axes, angles: pd.DataFrame) -> None:
 
 def _bars(axis: Axes, arms: pd.DataFrame, names: list[str], published: Mapping[str, tuple[float, float]]) -> None:
     for order, (name, color) in enumerate((("first", PLAIN), ("second", REGULARIZED))):
-        own = arms[arms["name"] == name].set_index("arm")
+        own = {row["arm"]: row for row in arms[arms["name"] == name].to_dict("records")}
         places = np.arange(len(names)) + 0.4 * (order - 0.5)
         for place, arm in zip(places, names, strict=True):
-            mean, high = float(own.loc[arm, "mean"]), float(own.loc[arm, "high"])
+            mean, high = own[arm]["mean"], own[arm]["high"]
             bar = axis.barh(
                 place, mean, height=0.36, color=color, alpha=0.85, label=f"{name} value" if arm == names[0] else ""
             )
