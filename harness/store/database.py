@@ -20,8 +20,8 @@ from harness.store.engine import log, open_engine, parse, shown, told_by_databas
 from harness.store.files import utc_now
 from harness.store.labels import method_labels
 from harness.store.migrations import back_up
-from harness.store.rows import Found, Known, Row, look, run_row
-from harness.store.spool import RunFolder, run_folders
+from harness.store.rows import Found, Known, Row, is_unchanged, look, run_row
+from harness.store.spool import RunFolder, ids_in
 
 __all__ = ["collect", "export", "rebuild", "record_study"]
 
@@ -36,9 +36,9 @@ def collect(url: str | Path, results_dir: Path | str, run_ids: Iterable[str] | N
     asked = None if run_ids is None else list(run_ids)
     collected = 0
     while asked is None or asked:
-        folders = run_folders(results_dir) if asked is None else (RunFolder(results_dir, run_id) for run_id in asked)
         asked_again: list[str] = []
-        for batch in _batches(_news(folders, _known(url, asked))):
+        ids = ids_in(results_dir) if asked is None else asked
+        for batch in _batches(_news(results_dir, ids, _known(url, asked))):
             with told_by_database(url), open_engine(url, write=True).begin() as connection:
                 new, outdated = _apply(connection, batch)
             collected += new
@@ -97,8 +97,8 @@ def rebuild(url: str | Path, results_dir: Path | str) -> int:
 
     An SQLite file is copied first. Raises StoreError when there is no run folder: that would empty the database.
     """
-    folders = list(run_folders(results_dir))
-    if not folders:
+    ids = list(ids_in(results_dir))
+    if not ids:
         raise StoreError(f"there are no run folders in {Path(results_dir) / 'runs'}; a rebuild would lose every result")
     with told_by_database(url):
         engine = open_engine(url, write=True)
@@ -108,7 +108,7 @@ def rebuild(url: str | Path, results_dir: Path | str) -> int:
             back_up(engine, "rebuild")
         with engine.begin() as connection:
             _forget(connection)
-            return sum(_apply(connection, batch)[0] for batch in _batches(_news(folders, {})))
+            return sum(_apply(connection, batch)[0] for batch in _batches(_news(results_dir, ids, {})))
 
 
 def export(
@@ -133,12 +133,15 @@ def _known(url: str | Path, asked: Sequence[str] | None) -> dict[str, Known]:
         return {run_id: Known(*rest) for run_id, *rest in connection.execute(query)}
 
 
-def _news(folders: Iterable[RunFolder], known: Mapping[str, Known]) -> Iterator[Found]:
-    for folder in folders:
+def _news(results_dir: Path | str, run_ids: Iterable[str], known: Mapping[str, Known]) -> Iterator[Found]:
+    for run_id in run_ids:
+        before = known.get(run_id)
+        if is_unchanged(f"{results_dir}/runs/{run_id[:2]}/{run_id}", before):
+            continue
         try:
-            found = look(folder, known.get(folder.run_id))
+            found = look(RunFolder(results_dir, run_id), before)
         except StoreError as error:
-            log.warning("run %s is left out: %s", folder.run_id, error)
+            log.warning("run %s is left out: %s", run_id, error)
             continue
         if found:
             yield found
@@ -168,22 +171,25 @@ def _apply(connection: Connection, batch: Sequence[Found]) -> tuple[int, list[st
         if found.run_id in there:
             connection.execute(runs.update().where(runs.c.run_id == found.run_id).values(found.run))
     attempts = [row for found in batch for row in found.attempts]
-    _replace(connection, [schema.attempts], [found.run_id for found in batch], {"attempts": attempts})
+    _replace(connection, [schema.attempts], [found.run_id for found in batch if found.run_id in there],
+             {"attempts": attempts})  # fmt: skip
     fresh = [found for found in batch if found.result is not None]
     by_table: dict[str, list[Row]] = {}
     for found in fresh:
         for name, rows in (found.result or {}).items():
             by_table.setdefault(name, []).extend(rows)
     _add_lists(connection, by_table)
-    _replace(connection, schema.OF_A_RESULT, [found.run_id for found in fresh], by_table)
+    _replace(connection, schema.OF_A_RESULT, [found.run_id for found in fresh if found.run_id in there], by_table)
     return sum(bool(found.result) for found in fresh), outdated
 
 
 def _replace(
     connection: Connection, tables: Sequence[Table], run_ids: Sequence[str], rows: Mapping[str, Sequence[Row]]
 ) -> None:
+    """Rows in place of those that these runs have there."""
     for table in tables:
-        connection.execute(table.delete().where(table.c.run_id.in_(run_ids)))
+        if run_ids:
+            connection.execute(table.delete().where(table.c.run_id.in_(run_ids)))
         _insert(connection, table, rows.get(table.name, ()))
 
 

@@ -2,7 +2,8 @@
 
 SQLite serves one writer at a time. Two settings make that safe: the transaction of a writer begins with BEGIN
 IMMEDIATE, so that what it reads cannot change before it writes, and a locked file is waited for. The write-ahead log
-needs memory shared between processes, which network file systems lack: there the rollback journal is used.
+needs memory shared between processes, which network file systems lack: there the rollback journal is used, and a lock
+file keeps hosts apart (`writer_lock`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from harness.errors import EnvironmentLacks, StoreError
 from harness.store.files import make_folder, told_as
 from harness.store.filesystem import filesystem_of, is_network
 from harness.store.migrations import bring_up_to_date, is_up_to_date
+from harness.store.writer_lock import LockedConnection, lock_for_writing
 
 WAIT_S = 60
 """How long a locked database is waited for."""
@@ -148,11 +150,14 @@ def _check_file(path: Path, write: bool) -> None:
 
 
 def _sqlite_writer(path: Path) -> Engine:
-    journal = "WAL" if not _on_network(path.parent) else "DELETE"
+    shared = _on_network(path.parent)
+    journal = "DELETE" if shared else "WAL"
 
     def connect() -> sqlite3.Connection:
+        lock = lock_for_writing(path) if shared else None
         # Without an isolation level the driver leaves BEGIN to us; its own comes too late, after the first reads.
-        connection = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
+        connection = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None, factory=LockedConnection)
+        connection.lock = lock
         try:
             # Only a new file takes it. Rows of a thousand bytes, which most are, leave less of a page empty.
             connection.execute(f"PRAGMA page_size={PAGE}")
@@ -236,8 +241,8 @@ def _on_network(folder: Path) -> bool:
     if str(folder) not in _warned:
         _warned.add(str(folder))
         log.warning(
-            "the database in %s lies on a network file system (%s): collect from one host only, or keep it on a local "
-            "disk or in PostgreSQL (--db); run folders may stay where they are",
+            "the database in %s lies on a network file system (%s): hosts write it one after the other, slowly; better "
+            "keep it on a local disk or in PostgreSQL (--db), run folders may stay where they are",
             folder,
             kind,
         )

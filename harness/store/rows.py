@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Table
@@ -23,8 +24,7 @@ from harness.store.spool import RunFolder
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """What the database has of a run."""
 
     state: str
@@ -47,13 +47,24 @@ class Found:
         return str(self.run["run_id"])
 
 
+def is_unchanged(path: str, known: Known | None) -> bool:
+    """Whether the folder of a run that has ended looks as it did when it was last read: what most folders do."""
+    if known is None or known.stamp is None or known.stamp.startswith("-"):
+        return False
+    try:
+        return _stamp(path) == known.stamp
+    except OSError:
+        return False  # `look` tells what is wrong
+
+
 def look(folder: RunFolder, known: Known | None) -> Found | None:
     """What the database lacks of this folder, or None when it has everything, or there is no folder.
 
     Raises StoreError when the folder is damaged.
     """
     # The stamp is taken before the files are read: what changes while we read has another stamp the next time.
-    stamp = _stamp(folder)
+    with told_as("look at", folder.path):
+        stamp = _stamp(str(folder.path))
     if stamp is None:
         return None
     ended = not stamp.startswith("-")
@@ -226,20 +237,17 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def _stamp(folder: RunFolder) -> str | None:
+def _stamp(path: str) -> str | None:
     """`<size>.<time>` of the result, or `-`, then the time of the attempts; None when there is no run."""
-    attempts = _status(folder.attempts_path)
-    result = _status(folder.result_path)
-    if result is None and attempts is None and not folder.path.is_dir():
+    result, attempts = _status(f"{path}/result.json"), _status(f"{path}/attempts")
+    if result is None and attempts is None and not os.path.isdir(path):
         return None
-    front = f"{result[0]}.{result[1]}" if result else "-"
-    return f"{front}.{attempts[1] if attempts else 0}"
+    front = f"{result.st_size}.{result.st_mtime_ns}" if result else "-"
+    return f"{front}.{attempts.st_mtime_ns if attempts else 0}"
 
 
-def _status(path: Path) -> tuple[int, int] | None:
-    with told_as("look at", path):
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            return None
-    return status.st_size, status.st_mtime_ns
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None

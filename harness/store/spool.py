@@ -14,6 +14,7 @@ attempts/       one record for each time somebody worked on it, and failed resul
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -256,9 +257,22 @@ def run_path(results_dir: Path | str, run_id: str) -> Path:
 
 def run_folders(results_dir: Path | str) -> Iterator[RunFolder]:
     """All run folders below a results folder, in the order of their ids; other files and folders are passed over."""
-    for path in sorted(Path(results_dir).glob("runs/??/*")):
-        if RUN_ID.fullmatch(path.name) and path.parent.name == path.name[:2]:
-            yield RunFolder(results_dir, path.name)
+    return (RunFolder(results_dir, run_id) for run_id in ids_in(results_dir))
+
+
+def ids_in(results_dir: Path | str) -> Iterator[str]:
+    """The ids of `run_folders`, at the price of one look at each of 256 folders."""
+    root = f"{results_dir}/runs"
+    for front in sorted(_names_in(root)):
+        for name in sorted(_names_in(f"{root}/{front}")) if len(front) == 2 else ():
+            if name.startswith(front) and RUN_ID.fullmatch(name):
+                yield name
+
+
+def _names_in(folder: str) -> list[str]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return os.listdir(folder)
+    return []
 
 
 def find_run(results_dir: Path | str, beginning: str) -> RunFolder:

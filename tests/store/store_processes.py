@@ -1,8 +1,11 @@
 """What the other processes of tests do; imports little, since each of them pays for it."""
 
+import os
+
 from sqlalchemy import text
 
 from harness.store.engine import open_engine
+from harness.store.lease import Lease
 
 
 def count_up(url, times):
@@ -16,3 +19,8 @@ def count_up(url, times):
 def create(url, go):
     go.wait()
     open_engine(url, write=True)
+
+
+def die_holding(path):
+    assert Lease.take(path)
+    os._exit(9)

@@ -13,16 +13,17 @@ import pytest
 from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
-from store_processes import count_up, create
+from store_processes import count_up, create, die_holding
 from store_samples import make_result, make_spec, run_it
 
 from harness.errors import EnvironmentLacks, StoreError
 from harness.store import engine as engines
-from harness.store import migrations, schema
+from harness.store import migrations, schema, writer_lock
 from harness.store.database import collect, record_study
 from harness.store.engine import open_engine
 from harness.store.filesystem import filesystem_of, is_network
 from harness.store.frames import Database
+from harness.store.lease import Lease
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -293,6 +294,52 @@ def test_on_a_network_file_system_the_rollback_journal_is_used_and_that_is_said_
     assert [record.message for record in caplog.records if "network file system (nfs4)" in record.message] == [
         caplog.records[0].message
     ]
+
+
+@pytest.fixture
+def on_network(monkeypatch):
+    monkeypatch.setattr(engines, "filesystem_of", lambda path: "nfs4")
+
+
+def test_on_a_network_file_system_another_host_is_waited_for(tmp_path, on_network):
+    path = tmp_path / "harness.db"
+    record_study(path, "before", None, [])
+    assert list(tmp_path.glob("*.lock")) == []
+    other = Lease.take(tmp_path / "harness.db.lock")
+    launch = threading.Thread(target=record_study, args=(path, "after", None, []))
+    launch.start()
+    launch.join(0.5)
+    assert list(Database(path).studies()["study"]) == ["before"]
+    assert launch.is_alive()
+    other.release()
+    launch.join(30)
+    assert list(Database(path).studies()["study"]) == ["before", "after"]
+    assert list(tmp_path.glob("*.lock")) == []
+
+
+def test_a_host_that_writes_for_too_long_is_named(tmp_path, on_network, monkeypatch):
+    monkeypatch.setattr(writer_lock, "WAIT_S", 0.1)
+    other = Lease.take(tmp_path / "harness.db.lock")
+    with pytest.raises(StoreError, match=rf"written by process {os.getpid()} on .* delete .*harness\.db\.lock"):
+        record_study(tmp_path / "harness.db", "s", None, [])
+    other.release()
+    record_study(tmp_path / "harness.db", "s", None, [])
+
+
+def test_the_lock_of_a_process_that_died_is_taken_over(tmp_path, on_network):
+    died = SPAWN.Process(target=die_holding, args=(tmp_path / "harness.db.lock",))
+    died.start()
+    died.join()
+    assert (tmp_path / "harness.db.lock").exists()
+    record_study(tmp_path / "harness.db", "s", None, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["harness.db"]
+
+
+def test_a_refused_statement_leaves_no_lock_behind(tmp_path, on_network):
+    with pytest.raises(StoreError), engines.told_by_database(tmp_path):
+        with open_engine(tmp_path / "harness.db", write=True).begin() as connection:
+            connection.execute(text("nonsense"))
+    assert list(tmp_path.glob("*.lock")) == []
 
 
 def test_the_file_system_of_a_path_is_that_of_its_innermost_mount(tmp_path):
