@@ -112,7 +112,8 @@ def flattened(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def digest(value: Any) -> str:
     """The same exactly when every bit of a leaf is the same, its type and shape included."""
     if isinstance(value, Tensor):
-        raw = value.detach().cpu().contiguous().reshape(-1)
+        # A single number may have any stride and be called contiguous all the same; a copy has that of its type.
+        raw = value.detach().cpu().reshape(-1).clone(memory_format=torch.contiguous_format)
         about, content = f"{value.dtype} {tuple(value.shape)}", raw.view(torch.uint8).numpy().tobytes()
     elif isinstance(value, np.ndarray | np.generic):
         about, content = f"{value.dtype} {value.shape}", value.tobytes()

@@ -170,6 +170,8 @@ def test_steps_are_counted_once_and_as_often_as_they_were_made(tmp_path):
 @pytest.mark.parametrize("other", [torch.tensor([-0.0]), torch.tensor([0.0]).double(), torch.zeros(1, 1), 0.0, None])
 def test_values_are_the_same_only_if_every_bit_type_and_shape_is(other):
     assert digest(torch.tensor([0.0])) == digest(torch.zeros(1))
+    assert digest(torch.zeros(1).as_strided((1,), (0,))) == digest(torch.zeros(1))
+    assert digest(torch.arange(6).view(2, 3).T) == digest(torch.tensor([[0, 3], [1, 4], [2, 5]]))
     assert digest(torch.tensor([float("nan")])) == digest(torch.tensor([float("nan")]))
     assert digest(torch.tensor([0.0])) != digest(other)
 
