@@ -60,6 +60,7 @@ def plan(
     from harness.planning.plan import make_plan
     from harness.store.database import collect
     from harness.store.estimates import record_estimates
+    from harness.store.study_records import keep_study
 
     place = places(context, results, db, data)
     loaded = load(study, profile, settings, only, place.data)
@@ -74,6 +75,8 @@ def plan(
         start = (lambda: start_seconds(workforce.kind.cuda)) if measure else (lambda: 0.0)
         made = make_plan(loaded.runs(), place.results, place.db, workforce, ask, start)
     record_estimates(place.db, loaded.name, loaded.profile, made.estimates())
+    if made.estimates():
+        keep_study(place.db, place.results, loaded.name, loaded.profile)
     typer.echo(json.dumps(plan_json(loaded, made)) if as_json else plan_text(loaded, made))
     if made.unknown and made.unknown == made.missing:
         message(f"{loaded.name}: none of the {made.missing} missing runs can be estimated")

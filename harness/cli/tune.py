@@ -92,13 +92,16 @@ def tune(
 
 def record(study: Study, place: Places) -> None:
     """Say in the database which final runs the study has: those that were chosen, or until then its defaults."""
+    from harness.launch import study_text
     from harness.store.database import record_study
+    from harness.store.study_records import keep_study
     from harness.tuning import read_choices, with_choices
 
     assert study.tune is not None
     with suppress(StudyError):
         study = with_choices(study, read_choices(study, place.results), place.results)
     record_study(place.db, study.name, study.profile, study.runs(), study.about(), partial=study.partial)
+    keep_study(place.db, place.results, study.name, study.profile, study_text(study))
 
 
 class Trainer:

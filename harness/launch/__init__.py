@@ -18,6 +18,7 @@ from harness.launch.ledger import Ledger, Snapshot
 from harness.specs import RunSpec
 from harness.store.database import collect, record_study
 from harness.store.files import make_folder
+from harness.store.study_records import keep_study
 from harness.study import Study
 
 __all__ = ["Cancelled", "Cluster", "Machine", "Outcome", "Snapshot", "cancel_jobs", "complete", "launch"]
@@ -54,6 +55,7 @@ def launch(
     """
     specs = study.runs()
     record_study(db, study.name, study.profile, specs, study.about(), partial=study.partial)
+    keep_study(db, results, study.name, study.profile, study_text(study))
     Cancelled(study.name, results).clear()
     return complete(
         study.name,
@@ -66,6 +68,14 @@ def launch(
         prepare=prepare,
         watch=watch,
     )
+
+
+def study_text(study: Study) -> str | None:
+    """The text of the study file, to be kept with its results; None where it has gone since it was read."""
+    try:
+        return study.path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def complete(

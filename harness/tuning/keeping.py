@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.store.files import make_folder, told_as
+from harness.store.study_records import keep_study
 from harness.store.trials import record_trials
 from harness.study import Study
 from harness.tuning.choices import tuned_path
@@ -20,6 +21,7 @@ def keep(study: Study, methods: Sequence[Method], results: Path, db: str) -> Non
     """Keep all trials so far, in place of what was kept before."""
     assert study.tune is not None
     record_trials(db, study.name, study.profile, trial_rows(methods, study.tune.section.metric))
+    keep_study(db, results, study.name, study.profile)
     write_optuna(methods, storage_path(results, study.name, study.profile))
 
 

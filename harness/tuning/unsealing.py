@@ -11,6 +11,7 @@ from harness.provenance import provenance
 from harness.specs import RunSpec, canonical_json
 from harness.store.looks import begin_look, end_look
 from harness.store.spool import RunFolder
+from harness.store.study_records import keep_study
 from harness.study import Study
 from harness.training.roles import look_at
 from harness.tuning.choices import Choices
@@ -41,11 +42,13 @@ def unseal(study: Study, choices: Choices, results: Path, db: str, measure: Meas
     number = begin_look(
         db, study.name, study.profile, choices=choices.digest, runs=len(looks), classes=classes, by=provenance()
     )
+    keep_study(db, results, study.name, study.profile)
     changed = dict(zip((spec.run_id for spec in finals.runs()), (look.run_id for look in looks), strict=True))
     questions = {name: tuple(changed[run_id] for run_id in runs) for name, runs in finals.questions.items()}
     whole = measure(replace(finals, specs=tuple(looks), questions=questions))
     if whole:
         end_look(db, study.name, study.profile, number)
+        keep_study(db, results, study.name, study.profile)
     return Look(number, len(looks), whole)
 
 
