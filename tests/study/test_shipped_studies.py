@@ -47,10 +47,10 @@ def test_a_study_opens_with_its_question(name):
         ("toy_lines", "paper", 4),
         ("omniglot", None, 15 * 2),
         ("omniglot", "quick", 4 * 2),
-        ("nir", None, (6 + 6 + 4 + 2) * 5),
-        ("nir", "quick", 18),
+        ("nir", None, (8 + 6 + 4 + 2) * 5),
+        ("nir", "quick", 20),
         ("nir", "ablations", (2 + 3 + 4 + 7 + 4 + 2 + 4 + 3) * 3),
-        ("nir", "fine_grained", 18 * 2 * 5),
+        ("nir", "fine_grained", 20 * 2 * 5),
         ("nir", "paper", (8 + 8 + 4 * 2 + 6 * 2 + 4 * 2 + 8) * 5),
     ],
 )
