@@ -53,8 +53,8 @@ def _table(evidence: Evidence, numbers: pd.DataFrame, metrics: list[str], name: 
     for column in metrics:
         shown[metric(column).title] = [_cell(row, column) for row in rows]
     verdicts = verdict_columns(evidence, setting)
-    for kind, (title, words) in verdicts.items():
-        shown[title] = [words.get(method, DASH) for method in numbers["method"]]
+    for after, (kind, (title, words)) in enumerate(verdicts.items(), start=3):  # beside R@1, on which they are
+        shown.insert(after, title, [words.get(method, DASH) for method in numbers["method"]])
         numbers = numbers.assign(**{f"against_{kind}": shown[title]})
     anchors = [f"#{row['cell']}" for row in rows]
     caption = (
