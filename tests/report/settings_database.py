@@ -20,9 +20,13 @@ USUAL = {
 
 
 class SettingsDatabase:
-    """`runs`: (settings over `USUAL`, seed, {(split, metric, rule): value}); a run's method is its settings."""
+    """`runs`: (settings over `USUAL`, seed, {(split, metric, rule): value}); a run's method is its settings.
 
-    def __init__(self, runs, questions=None):
+        spectra = [list(one) for one in spectra]
+        self.singular = [(row["run_id"], "train", "last", 5, one) for row, one in zip(rows, spectra, strict=False)]
+    """
+
+    def __init__(self, runs, questions=None, spectra=()):
         rows, self.numbers = [], []
         for place, (settings, seed, values) in enumerate(runs):
             run_id = f"{place:016d}"
@@ -31,6 +35,9 @@ class SettingsDatabase:
             for (split, metric, rule), value in values.items():
                 self.numbers.append((run_id, split, metric, rule, 5, value))
         self.rows, self.frame = rows, pd.DataFrame(rows)
+        self.singular = [
+            (row["run_id"], "train", "last", 5, list(one)) for row, one in zip(rows, spectra, strict=False)
+        ]
         self.blocks = [
             {"question": question, "runs": [f"{place:016d}" for place in places]}
             for question, places in (questions or {}).items()
@@ -56,7 +63,7 @@ class SettingsDatabase:
         return pd.DataFrame(columns=["run_id", "split", "metric", "epoch", "value"])
 
     def spectra(self, study, *, profile=None):
-        return pd.DataFrame(columns=["run_id", "split", "selection", "epoch", "values"])
+        return pd.DataFrame(self.singular, columns=["run_id", "split", "selection", "epoch", "values"])
 
     def trials(self, study, *, profile=None):
         return pd.DataFrame(columns=["method", "trial"])
@@ -68,9 +75,9 @@ class SettingsDatabase:
         return pd.DataFrame(columns=["run_id", "seconds"])
 
 
-def evidence_of(runs, questions=None):
+def evidence_of(runs, questions=None, spectra=()):
     """The evidence of such a study, at the last epoch."""
-    return read(SettingsDatabase(runs, questions), "s")
+    return read(SettingsDatabase(runs, questions, spectra), "s")
 
 
 def recall(value, rule="last"):
