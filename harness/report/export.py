@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
-from harness.report.names import DASH, MINUS, RHO
+from harness.report.names import DASH, MINUS
 from harness.report.section import Drawing, Table
 from harness.report.style import settle
 from harness.report.svg import svg
@@ -48,11 +49,11 @@ def write_figure(drawing: Drawing, folder: Path) -> str:
 
 def csv(frame: pd.DataFrame) -> str:
     """Comma-separated values. A text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    return frame.map(_harmless).to_csv(index=False, lineterminator="\n")
+    return frame.map(_harmless).rename(columns=_harmless).to_csv(index=False, lineterminator="\n")
 
 
-def _harmless(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) else cell
+def _harmless(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -109,14 +110,25 @@ _LATEX = {
     "±": r"$\pm$",
     MINUS: "$-$",
     DASH: "--",
-    "π": r"$\pi$",
-    RHO: r"$\rho$",
-    "β": r"$\beta$",
-    "Δ": r"$\Delta$",
+    "\N{LATIN SUBSCRIPT SMALL LETTER S}": r"$_s$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{RIGHTWARDS ARROW}": r"$\to$",
+    "\N{LESS-THAN OR EQUAL TO}": r"$\le$",
+    "\N{GREATER-THAN OR EQUAL TO}": r"$\ge$",
+    "\N{ALMOST EQUAL TO}": r"$\approx$",
+    "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
+    "\N{DAGGER}": r"\dag{}",
     "\n": " ",
 }
 
 
 def _latex_cell(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character) or _greek(character) for character in text)
+
+
+def _greek(character: str) -> str:
+    """A Greek letter as its command, `\\rho`; any other character as it is."""
+    words = unicodedata.name(character, "").replace("LAMDA", "LAMBDA").split()
+    if len(words) != 4 or words[0] != "GREEK" or words[2] != "LETTER":
+        return character
+    return rf"$\{words[3].lower() if words[1] == 'SMALL' else words[3].title()}$"

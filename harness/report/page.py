@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def page(evidence: Evidence, sections: Sequence[Section], drawn: Mapping[str, st
         loader=PackageLoader("harness.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["inline_svg"] = lambda drawing: Markup(inlined(drawing.name, drawing.alt, drawn[drawing.name]))
+    environment.filters["coded"] = _coded
     script = (HERE / "page.js").read_text(encoding="utf-8")
     runs = behind(evidence)
     anchors = {cell["cell"] for cell in runs["cells"]}
@@ -98,14 +100,15 @@ def _reasons(lost: pd.DataFrame) -> str:
 
 
 def _rows(evidence: Evidence, table: Table, anchors: set[str]) -> list[dict[str, Any]]:
-    """Of each row: its texts, the cell behind it, and links that lead elsewhere than to that cell."""
+    """Of each row: its texts, the cell behind it, and links to other cells; none to a cell that the page leaves out."""
     columns = [str(name) for name in table.shown.columns]
     behind_it = _cells_of(evidence, table, anchors)
     links = {columns.index(name): found for name, found in table.links.items() if name in columns}
     rows = []
     for place, line in enumerate(table.shown.head(MOST_ROWS).itertuples(index=False)):
         own = behind_it[place]
-        others = {at: found[place] for at, found in links.items() if found[place] not in ("", f"#{own}")}
+        told = {at: found[place] for at, found in links.items() if found[place] not in ("", f"#{own}")}
+        others = {at: link for at, link in told.items() if link.removeprefix("#") in anchors}
         rows.append({"texts": line, "cell": own, "links": others})
     return rows
 
@@ -138,6 +141,11 @@ def _caption(table: Table, rule: str) -> Markup:
     if not table.choose:
         return caption
     return Markup(str(caption).replace(str(escape(rule)), f'<span class="rule">{escape(rule)}</span>', 1))
+
+
+def _coded(text: str) -> Markup:
+    """A text of an analysis, with what it has between backquotes as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _data(value: dict[str, Any]) -> Markup:

@@ -35,6 +35,7 @@ def analyze(evidence: Evidence) -> Section:
     tables = [
         _table(matrix, f"metric_correlation_{i}", setting) for i, (setting, matrix) in enumerate(enough.items(), 1)
     ]
+    tables.append(_published_table(theirs))
     drawings = [_heat_maps(evidence, enough, "metric_correlation", papers=False)]
     drawings.append(_heat_maps(evidence, theirs, "metric_correlation_published", papers=True))
     return Section(
@@ -80,6 +81,19 @@ def _table(matrix: pd.DataFrame, name: str, setting: str) -> Table:
     return Table(name, caption, numbers, shown, folded=True)
 
 
+def _published_table(matrices: dict[str, pd.DataFrame]) -> Table:
+    frames = [
+        matrix.rename_axis("metric").reset_index().assign(source=source).set_index("source").reset_index()
+        for source, matrix in matrices.items()
+    ]
+    numbers = pd.concat(frames, ignore_index=True)
+    shown = pd.DataFrame({"Source": numbers["source"], "Metric": [metric(name).title for name in numbers["metric"]]})
+    for column in numbers.columns.drop(["source", "metric"]):
+        shown[metric(str(column)).title] = [number(value, 2) for value in numbers[column]]
+    caption = "Pearson correlation between metrics as printed by Roth et al. (2020)."
+    return Table("metric_correlation_published", caption, numbers, shown, folded=True)
+
+
 def _heat_maps(evidence: Evidence, matrices: dict[str, pd.DataFrame], name: str, papers: bool) -> Drawing:
     if papers:
         caption = (
@@ -92,7 +106,7 @@ def _heat_maps(evidence: Evidence, matrices: dict[str, pd.DataFrame], name: str,
             f"Pearson correlation between metrics on the test classes over the seed means of plain methods: {counts}; "
             f"{SELECTIONS[evidence.selection]}. Shades run from 0 (light) to 1; negative values are as light as 0."
         )
-    table = "" if papers else "metric_correlation_1"
+    table = name if papers else "metric_correlation_1"
     alt = "Heat map of correlations between metrics"
     return Drawing(name, caption, partial(_draw, matrices, papers), alt, table)
 
@@ -100,7 +114,8 @@ def _heat_maps(evidence: Evidence, matrices: dict[str, pd.DataFrame], name: str,
 def _draw(matrices: dict[str, pd.DataFrame], in_a_row: bool) -> Figure:
     import seaborn as sns  # takes as long to load as many a report to write
 
-    sizes = [0.62 * len(matrix) + 1.0 for matrix in matrices.values()]
+    cell = 0.46 if in_a_row else 0.62
+    sizes = [cell * len(matrix) + 1.0 for matrix in matrices.values()]
     columns = len(matrices) if in_a_row else 1
     rows = 1 if in_a_row else len(matrices)
     figure, grid = panels(rows, columns, max(sizes), max(sizes) - 0.5)
