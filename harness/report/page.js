@@ -82,22 +82,38 @@ const drawn = (text, [low, high]) => {
   cell.append(make("span", {}, bar, dot));
   return cell;
 };
-// What stands before the metrics stays; what stands behind them was said of the rule that the page came with.
+// What stands before the metrics stays. What else is said between or behind them (`said`) holds for the rule that the
+// page came with, and only for that.
 const prepare = (table) => {
   const heads = [...table.tHead.rows[0].cells];
-  table.fixed = heads.findIndex((head) => titles.has(head.textContent));
-  const tail = heads.findLastIndex((head) => titles.has(head.textContent)) + 1;
-  for (const row of table.rows) row.tail = [...row.cells].slice(tail);
+  const metric = heads.map((head) => titles.has(head.textContent));
+  table.fixed = metric.indexOf(true);
   table.rowsAtFirst = [...table.tBodies[0].rows];
+  for (const row of table.rows) {
+    row.cellsAtFirst = [...row.cells];
+    row.said = row.cellsAtFirst.filter((_, at) => at > table.fixed && !metric[at]);
+  }
+};
+const asAtFirst = (table) => {
+  for (const row of table.rows) row.replaceChildren(...row.cellsAtFirst);
+  for (const head of table.tHead.rows[0].cells) head.removeAttribute("aria-sort");
 };
 const show = (table) => {
-  const texts = choices.texts[chosen.rule];
+  const rule = choices.rules[chosen.rule];
+  const rows = table.rowsAtFirst;
+  table.tBodies[0].append(...rows);
+  if (rule[0] === choices.now && chosen.metric === "") asAtFirst(table);
+  else fill(table, rows, choices.texts[chosen.rule], rule[0] === choices.now);
+  table.classList.toggle("on-test", rule[0] === "best_test");
+  const told = table.closest("figure").querySelector("figcaption .rule");
+  if (told) told.textContent = rule[1];
+  table.refilter?.();
+};
+const fill = (table, rows, texts, sameRule) => {
   const one = chosen.metric !== "";
   const shown = one ? [Number(chosen.metric)] : choices.metrics.flatMap(([, first], at) => (first ? [at] : []));
   const heads = table.tHead.rows[0];
-  const rows = table.rowsAtFirst;
-  table.tBodies[0].append(...rows);
-  for (const row of table.rows) while (row.cells.length > table.fixed) row.lastElementChild.remove();
+  for (const row of table.rows) row.replaceChildren(...row.cellsAtFirst.slice(0, table.fixed));
   for (const at of shown) {
     const head = make("th", { scope: "col", className: "metric", textContent: choices.metrics[at][0] });
     heads.append(head);
@@ -109,13 +125,8 @@ const show = (table) => {
     heads.append(make("th", { scope: "col", className: "plot", textContent: range.map((end) => end.toPrecision(3)).join(" to ") }));
     for (const row of rows) row.append(drawn(textOf(row, table.fixed), range));
   }
-  const rule = choices.rules[chosen.rule];
-  if (rule[0] === choices.now) for (const row of table.rows) row.append(...row.tail);
-  table.classList.toggle("on-test", rule[0] === "best_test");
-  const told = table.closest("figure").querySelector("figcaption .rule");
-  if (told) told.textContent = rule[1];
+  if (sameRule) for (const row of table.rows) row.append(...row.said);
   sort(heads.cells[table.fixed], true);
-  table.refilter?.();
 };
 const choosable = document.querySelectorAll("table[data-choose]");
 const choose = (change) => {
