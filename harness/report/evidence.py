@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
@@ -178,7 +178,7 @@ def read(
         float(about.get("equivalence", EQUIVALENCE)),
         about.get("baseline"),
         None if results is None else Path(results),
-        partial(_of_rules, database, study, profile, done),
+        cache(partial(_of_rules, database, study, profile, done)),
         database.trials(study, profile=profile),
         database.looks(study, profile=profile),
     )

@@ -64,14 +64,17 @@ def relative(evidence: Evidence) -> pd.DataFrame:
 def sampler_names(configurations: dict[str, Configuration]) -> dict[str, str]:
     """run_id -> SPC-2, SPC-R, GC, DDM, FRD as the paper calls them, with other options where they tell runs apart."""
     samplers = {run_id: part(run, "sampler") for run_id, run in configurations.items()}
+    values: dict[tuple[str, str], set[str]] = {}
+    for own in samplers.values():
+        for path, value in own.items():
+            values.setdefault((str(own.get("sampler")), path), set()).add(str(value))
     names = {}
     for run_id, own in samplers.items():
-        alike = [other for other in samplers.values() if other.get("sampler") == own.get("sampler")]
         told = [
             f"{path.partition('.')[2].replace('_', ' ')}={value}"
             for path, value in own.items()
             if path not in ("sampler", "sampler.samples_per_class" if _by_class(own) else "")
-            and len({str(other.get(path)) for other in alike}) > 1
+            and len(values[str(own.get("sampler")), path]) > 1
         ]
         names[run_id] = " ".join([_short(own), *told])
     return names

@@ -6,6 +6,7 @@ single factor. Every such other is compared with it seed by seed. Protocols that
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -47,13 +48,17 @@ def relative_changes(evidence: Evidence) -> pd.DataFrame:
     rows = []
     numbers = {name: evidence.values(name, "test").set_index("run_id")["value"] for name in METRICS}
     for _, own in runs.groupby(["data", "recipe"], sort=False):
-        protocols = {str(run): protocol(evidence.configurations[str(run)]) for run in own["run_id"]}
-        base = base_of(list(protocols.values()))
+        protocols = [protocol(evidence.configurations[str(run)]) for run in own["run_id"]]
+        distinct = {str(one): one for one in protocols}
+        base = base_of(list(distinct.values()))
         if base is None:
             continue
-        base_runs = own[[protocols[str(run)] == base for run in own["run_id"]]]
-        for factor, changed in _neighbors(base, list(protocols.values())):
-            others = own[[protocols[str(run)] == changed for run in own["run_id"]]]
+        of_protocol = {
+            str(key): runs for key, runs in own.groupby(pd.Series([str(one) for one in protocols], own.index))
+        }
+        base_runs = of_protocol[str(base)]
+        for factor, changed in _neighbors(base, list(distinct.values())):
+            others = of_protocol[str(changed)]
             about = {"setting": base_runs["setting"].iloc[0], "recipe": own["recipe"].iloc[0], "factor": factor}
             about |= {"value": told(changed, base, factor), "base_value": told(base, changed, factor)}
             rows += [about | _change(name, values, base_runs, others) for name, values in numbers.items()]
@@ -98,12 +103,17 @@ def protocol(run: Configuration) -> Protocol:
 
 def base_of(protocols: list[Protocol]) -> Protocol | None:
     """The protocol with the most others that differ from it in one factor, the first of equals; None without any."""
-    distinct: list[Protocol] = []
-    for one in protocols:
-        if one not in distinct:
-            distinct.append(one)
-    counts = [sum(len(differing(one, other)) == 1 for other in distinct) for one in distinct]
+    distinct = list({str(one): one for one in protocols}.values())
+    factors = list(dict.fromkeys(factor for one in distinct for factor in one))
+    # Two protocols that differ in one factor are equal without it: counted so, thousands of them are no matter.
+    without = [[_key(one, factor) for factor in factors] for one in distinct]
+    alike = Counter(key for keys in without for key in keys)
+    counts = [sum(alike[key] - 1 for key in keys) for keys in without]
     return distinct[int(np.argmax(counts))] if any(counts) else None
+
+
+def _key(one: Protocol, left_out: str) -> str:
+    return left_out + str(sorted((factor, str(own)) for factor, own in one.items() if factor != left_out))
 
 
 def differing(one: Protocol, other: Protocol) -> list[str]:
@@ -124,12 +134,8 @@ def told(one: Protocol, other: Protocol, factor: str) -> str:
 
 
 def _neighbors(base: Protocol, protocols: list[Protocol]) -> list[tuple[str, Protocol]]:
-    found: list[tuple[str, Protocol]] = []
-    for other in protocols:
-        factors = differing(base, other)
-        if len(factors) == 1 and (factors[0], other) not in found:
-            found.append((factors[0], other))
-    return found
+    pairs = [(differing(base, other), other) for other in protocols]
+    return [(factors[0], other) for factors, other in pairs if len(factors) == 1]
 
 
 def _change(name: str, values: pd.Series, base: pd.DataFrame, others: pd.DataFrame) -> dict[str, Any]:
