@@ -38,15 +38,15 @@ def control_panels(told: pd.DataFrame) -> Figure:
     figure, grid = panels(len(mined), 2, 4.2, 1.9, sharex=True)
     for line, method in zip(grid, mined, strict=True):
         for axis, names in zip(line, (ACTIVE, BOUND), strict=True):
-            for order, name in enumerate(names):
+            for order, name in enumerate(names, start=len(ACTIVE) if names is BOUND else 0):
                 curve = told[(told["label"] == method) & (told["metric"] == name)].sort_values("epoch")
                 label = name.replace("_", " ")
                 axis.plot(curve["epoch"], curve["value"], color=SERIES[order], linestyle=DASHES[order], label=label)
             axis.set_ylim(bottom=0)
             axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         line[0].set_title(method, fontsize=8)
-    for axis in grid[0]:
-        axis.legend(loc="best", fontsize=6.5)
+    handles = [handle for axis in grid[0] for handle in axis.get_lines()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=7)
     for axis in grid[-1]:
         axis.set_xlabel("epoch")
     return figure
