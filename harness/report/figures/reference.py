@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from harness.report import published
 from harness.report.style import INK, MUTED, PLAIN, REGULARIZED, limits, panels, tip
 
 
@@ -26,9 +29,12 @@ def difference_rows(numbers: pd.DataFrame) -> Figure:
         (point,) = axis.plot(gap, place, "o", color=color, markersize=5)
         tip(point, f"{row['method']}: {gap:+.1f} ({row['source']})")
     axis.set_xlim(*limits([*gaps, 0.0], [*halves, 0.0]))
-    axis.set_yticks(
-        range(len(rows)), [f"{row['method']} / {row['published_method']}, {row['dataset']}" for row in rows]
-    )
+    axis.set_yticks(range(len(rows)), [_label(row) for row in rows], fontsize=8)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlabel("test R@1, here minus published (percent points)")
     return figure
+
+
+def _label(row: dict[Any, Any]) -> str:
+    """The method as published, for ours may need a line of options, and where it was published."""
+    return f"{row['published_method']}, {published.DATASETS.get(row['dataset'], row['dataset'])} ({row['paper']})"
