@@ -45,7 +45,11 @@ def method_labels(specs: Sequence[RunSpec]) -> dict[str, str]:
 
 
 def _flat(spec: RunSpec) -> Flat:
-    return {path: value for path, value in spec.flat().items() if path.partition(".")[0] != _NO_METHOD}
+    flat = {path: value for path, value in spec.flat().items() if path.partition(".")[0] != _NO_METHOD}
+    if spec.tuned:
+        # A final run is not measured on the test, and a look at it is: both are one method.
+        flat = {path: value for path, value in flat.items() if not path.startswith("evaluation.test")}
+    return flat
 
 
 def _setting_of(spec: RunSpec) -> tuple[int, ...]:

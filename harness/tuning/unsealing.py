@@ -11,7 +11,7 @@ from harness.provenance import provenance
 from harness.specs import RunSpec, canonical_json
 from harness.store.looks import begin_look, end_look
 from harness.store.spool import RunFolder
-from harness.store.study_records import keep_study
+from harness.store.study_records import keep_study, read_record, record_path
 from harness.study import Study
 from harness.training.roles import look_at
 from harness.tuning.choices import Choices
@@ -39,8 +39,16 @@ def unseal(study: Study, choices: Choices, results: Path, db: str, measure: Meas
     finals = with_choices(study, choices)
     looks = [_look_at(spec, study.name, results) for spec in finals.runs()]
     classes = test_classes(finals, results)
+    record = read_record(record_path(results, study.name, study.profile))
     number = begin_look(
-        db, study.name, study.profile, choices=choices.digest, runs=len(looks), classes=classes, by=provenance()
+        db,
+        study.name,
+        study.profile,
+        choices=choices.digest,
+        runs=len(looks),
+        classes=classes,
+        by=provenance(),
+        before=len(record["looks"]) if record else 0,
     )
     keep_study(db, results, study.name, study.profile)
     changed = dict(zip((spec.run_id for spec in finals.runs()), (look.run_id for look in looks), strict=True))

@@ -24,7 +24,9 @@ def analyze(evidence: Evidence) -> Section:
     if trials.empty:
         return Section("tuning", TITLE, ["Nothing was tuned: the study has no section `tune`, or no trial yet."])
     name = str(trials["metric"].iloc[0])
-    budgets, expected, shares, cuts = ledger(trials), expectations(trials), importances(trials), slices(trials)
+    budgets = ledger(trials)
+    trials = pd.concat([trials[trials["method"] == method] for method in budgets["method"]], ignore_index=True)
+    expected, shares, cuts = expectations(trials), importances(trials), slices(trials)
     text = [_budget_reading(evidence, budgets, name), _gain_reading(budgets, name), _looks_reading(evidence)]
     tables = [_ledger_table(budgets, name), _expectation_table(expected, name)]
     drawings = [_expectation_drawing(expected, budgets, name)]
@@ -53,8 +55,8 @@ def _budget_reading(evidence: Evidence, budgets: pd.DataFrame, name: str) -> str
         most, least = budgets.iloc[int(counts.argmax())], budgets.iloc[int(counts.argmin())]
         return (
             f"Budgets differ by more than {UNEQUAL:.0%}: {most['method']} had {most['trials']} trials, "
-            f"{least['method']} {least['trials']}. What leads may lead because it was tuned longer, so this report says "
-            f"of no method that it is ahead of all others. {judged}{rest}"
+            f"{least['method']} {least['trials']}. What leads may lead because it was tuned longer, so this report "
+            f"says of no method that it is ahead of all others. {judged}{rest}"
         )
     each = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     lead = budgets.iloc[0]
@@ -206,8 +208,8 @@ def _expectation_drawing(expected: pd.DataFrame, budgets: pd.DataFrame, name: st
     caption = (
         f"The highest {metric(name).title} that so many trials of a method lead one to expect (line), with the central "
         f"{LEVEL:.0%} interval of that highest score (band); other methods faint, the defaults dotted. In closed form, "
-        "as if trials were drawn independently from those that were made (Dodge et al., 2019): right for random search; "
-        "for a search that learns, a picture of the scores it met. A failed trial counts as 0."
+        "as if trials were drawn independently from those that were made (Dodge et al., 2019): right for random "
+        "search; for a search that learns, a picture of the scores it met. A failed trial counts as 0."
     )
     draw = partial(draw_expectations, expected, dict(zip(budgets["method"], budgets["defaults"], strict=True)), name)
     return Drawing("tuning_budget", caption, draw, "Lines: expected highest score by number of trials", "tuning_budget")

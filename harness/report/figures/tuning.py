@@ -85,11 +85,19 @@ def draw_slices(cuts: pd.DataFrame, name: str) -> Figure:
             )
             tip(point, f"{method}, trial {row['trial']}: {option}={value}, {row['score'] * scale:.1f}")
         if numeric and own["log"].all():
-            axis.set_xscale("log")
+            _log_axis(axis, own["value"].astype(float))
         axis.set_title(_short(method))
         axis.set_xlabel(option)
         axis.set_ylabel(metric(name).axis if place % COLUMNS == 0 else "")
     return figure
+
+
+def _log_axis(axis: Axes, values: pd.Series) -> None:
+    """A logarithmic axis with three numbers on it: matplotlib's own would run into each other in a small panel."""
+    axis.set_xscale("log")
+    ticks = np.geomspace(values.min(), values.max(), 3)
+    axis.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+    axis.set_xticks([], minor=True)
 
 
 def _grid(number: int, height: float, **options: bool) -> tuple[Figure, list[Axes]]:
