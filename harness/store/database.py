@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from sqlalchemy import Connection, Table, select
 
@@ -112,9 +112,14 @@ def rebuild(url: str | Path, results_dir: Path | str) -> int:
 
 
 def export(
-    url: str | Path, table: str, form: str, stream: TextIO, study: str | None = None, profile: str | None = None
+    url: str | Path,
+    table: str,
+    form: str,
+    stream: TextIO | BinaryIO,
+    study: str | None = None,
+    profile: str | None = None,
 ) -> None:
-    """Writes a table, or what of it belongs to one study, as `csv` or `json`; see `frames.Database` for the columns."""
+    """Writes a table, or what of it belongs to one study, as csv, json or parquet; columns as of `frames.Database`."""
     # pandas takes half a second to import, and nothing else here needs it.
     from harness.store.export import write_table
 

@@ -1,12 +1,47 @@
 """The results database as tidy DataFrames, for reports and notebooks.
 
-    database = harness.Database("results/harness.db")
-    frame = database.measurements(study="fair_comparison", selection="last")
-    frame[frame.metric == "recall_at_1"].groupby("method")["value"].agg(["mean", "std", "count"])
-
 Every frame has `run_id`, `method` (what tells the run from the others, see `method_labels`) and the axes: dataset,
 backbone, objective, miner, sampler, regularizer, seed, and each dotted path, such as `objective.beta`, that varies
-among the runs asked for.
+among the runs asked for. Three questions and how to ask them:
+
+    >>> import harness
+    >>> database = harness.Database("results/harness.db")
+
+Which method is best, and by how much do its seeds differ?
+
+    >>> measured = database.measurements("fair_comparison", selection="last")
+    >>> recall = measured[(measured.split == "test") & (measured.metric == "recall_at_1")]
+    >>> recall.groupby("method")["value"].agg(["mean", "std", "count"]).round(3)
+                        mean    std  count
+    method
+    margin (beta=0.6)  0.550  0.014      2
+    margin (beta=1.2)  0.590  0.014      2
+    triplet            0.475  0.007      2
+
+After how many epochs does each come within 0.025 of its highest recall?
+
+    >>> curves = database.curves("fair_comparison")
+    >>> curves = curves[(curves.split == "test") & (curves.metric == "recall_at_1")]
+    >>> near = curves[curves.value > curves.groupby("run_id")["value"].transform("max") - 0.025]
+    >>> near.groupby(["method", "run_id"])["epoch"].min().groupby("method").mean()
+    method
+    margin (beta=0.6)    3.0
+    margin (beta=1.2)    2.0
+    triplet              4.0
+    Name: epoch, dtype: float64
+
+What did they cost, and which runs are missing?
+
+    >>> runs = database.runs("fair_comparison")
+    >>> runs.groupby("method")["train_seconds"].sum()
+    method
+    margin (beta=0.6)    20.0
+    margin (beta=1.2)    20.0
+    triplet              16.0
+    Name: train_seconds, dtype: float64
+    >>> runs[runs.state != "done"][["method", "seed", "state", "cause"]]
+                  method  seed   state     cause
+    6  margin (beta=1.2)     2  failed  diverged
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, select, text
+from sqlalchemy.schema import SetColumnComment, SetTableComment
 
 from harness.errors import StoreError
 from harness.store import schema
@@ -64,6 +65,7 @@ def bring_up_to_date(engine: Engine, name: str) -> None:
             schema.metadata.create_all(connection)
         for step in range(found + 1, schema.VERSION + 1) if found else ():
             MIGRATIONS[step](connection)
+        _explain(connection)
         make_views(connection)
         _set_version(connection)
 
@@ -98,6 +100,15 @@ def back_up(engine: Engine, why: str) -> Path | None:
     with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     return copy
+
+
+def _explain(connection: Connection) -> None:
+    """Says in the catalog of a server what its tables and columns mean; SQLite keeps the text that made a table."""
+    if connection.dialect.supports_comments:
+        for table in schema.metadata.sorted_tables:
+            connection.execute(SetTableComment(table))
+            for column in table.columns:
+                connection.execute(SetColumnComment(column))
 
 
 def _set_version(connection: Connection) -> None:

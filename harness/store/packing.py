@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 WIDTH = 4
 _BITS, _FIRST, _UNDEFINED = (18, 12, 6, 0), ord("0"), ord("o")
 _DIGITS, _MIDDLE, _EXPONENTS = 6, 1_000_000, 7
+_NOWHERE = 10_000
 _SMALLEST = -290
 """Below 10^-290 numbers become 0: the scale must be a finite number itself."""
 
@@ -65,15 +66,14 @@ def _lowest_places(
     places: NDArray[np.int64], telling: NDArray[np.bool_], ends: NDArray[np.int64], lengths: Sequence[int]
 ) -> NDArray[np.int64]:
     """For each list the place that exponent 0 stands for: that of its smallest number, as far as the largest allows."""
-    nothing = np.asarray(lengths) == 0
-    starts = np.minimum(ends - lengths, len(places) - 1)
-    top = np.maximum.reduceat(np.where(telling, places, np.iinfo(np.int64).min), starts)
-    low = np.minimum.reduceat(np.where(telling, places, np.iinfo(np.int64).max), starts)
-    low = np.where(nothing | (low > top), 0, low)
-    top = np.where(nothing | (low > top), 0, top)
+    found = np.zeros(len(lengths), dtype=np.int64)
+    filled = np.asarray(lengths) > 0
+    starts = (ends - lengths)[filled]  # an empty list would cut the one before it short
+    top = np.maximum.reduceat(np.where(telling, places, -_NOWHERE), starts)
+    low = np.minimum.reduceat(np.where(telling, places, _NOWHERE), starts)
+    top, low = np.where(low > top, 0, [top, low])
     # A whole scale, where there can be one: dividing by it gives the very number that its six digits are the text of.
-    low = np.maximum(np.minimum(low, 0), np.maximum(top - _EXPONENTS, _SMALLEST))
-    found: NDArray[np.int64] = low.astype(np.int64)
+    found[filled] = np.maximum(np.minimum(low, 0), np.maximum(top - _EXPONENTS, _SMALLEST))
     return found
 
 
@@ -82,8 +82,8 @@ def unpack(texts: Sequence[str], scales: Sequence[float]) -> tuple[Floats, NDArr
     lengths = np.array([len(text) // WIDTH for text in texts], dtype=np.int64)
     letters = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8).reshape(-1, WIDTH)
     codes = sum((letters[:, place].astype(np.int64) - _FIRST) << bits for place, bits in enumerate(_BITS))
-    numbers = ((codes >> 3) - _MIDDLE) * 10 ** (codes & _EXPONENTS) / np.repeat(np.asarray(scales, float), lengths)
-    return np.where((letters == _UNDEFINED).all(axis=1), np.nan, numbers), lengths
+    mantissas = np.where((letters == _UNDEFINED).all(axis=1), np.nan, (codes >> 3) - _MIDDLE)
+    return mantissas * 10 ** (codes & _EXPONENTS) / np.repeat(np.asarray(scales, float), lengths), lengths
 
 
 def length_sql(text: str) -> str:

@@ -63,7 +63,7 @@ def _scale() -> Column[float]:
 schema_version = Table(
     "schema_version",
     metadata,
-    Column("version", Integer, primary_key=True),
+    Column("version", Integer, primary_key=True, comment="of all tables and views"),
     comment="The version of these tables; SQLite also has it as PRAGMA user_version.",
 )
 

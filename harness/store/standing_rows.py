@@ -89,7 +89,7 @@ def ended(connection: Connection, study: str | None) -> Ended:
     query = _of(select(func.count(), func.sum(_attempts.seconds), *groups), study, attempts=True)
     query = query.where(_runs.state.in_(("done", "failed")), _is_first(study)).group_by(*groups)
     for row in connection.execute(query):
-        attempts, seconds, state, cause, device, *kind = row
+        attempts, seconds, state, cause, device, *kind = list[Any](row)
         found.causes[cause] += attempts
         found.add_time(float(seconds or 0), device)
         if state == "done":

@@ -44,3 +44,10 @@ def url(request, tmp_path):
         return
     with server_database(request.getfixturevalue("postgresql")) as made:
         yield made
+
+
+@pytest.fixture
+def server_url(postgresql):
+    """An empty database on the server."""
+    with server_database(postgresql) as made:
+        yield made

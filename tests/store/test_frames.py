@@ -4,14 +4,16 @@ import csv
 import io
 import json
 import math
+from datetime import datetime
 
 import pandas as pd
 import pytest
 from store_samples import make_failed, make_result, make_spec, run_it
 
-from harness.errors import StudyError
+from harness.errors import EnvironmentLacks, StudyError
 from harness.specs import Curve
 from harness.store.database import collect, export, record_study
+from harness.store.export import _of_one_type
 from harness.store.frames import Database
 from harness.store.spool import RunFolder
 
@@ -201,6 +203,50 @@ def test_every_table_can_be_exported_in_every_form(url):
     assert json.loads(exported(url, "attempts", "json"))[0]["pid"] > 0
 
 
+def test_parquet_keeps_types_and_every_digit(url, database):
+    for table in ("runs", "measurements", "curves", "spectra", "class_scores", "attempts", "studies"):
+        stream = io.BytesIO()
+        export(url, table, "parquet", stream)
+        stream.seek(0)
+        found = pd.read_parquet(stream)
+        assert list(found.columns) == list(rows_of(url, table)[0])
+        assert len(found) == len(rows_of(url, table))
+        if table == "measurements":
+            assert found["value"].tolist() == database.measurements()["value"].tolist()
+            assert found["seed"].dtype == "int64"
+            assert set(found["objective.margin"].dropna()) == {0.2}
+        if table == "spectra":
+            assert list(found["values"][0]) == [0.7, 0.2, 0.1]
+
+
+def test_a_parquet_column_of_several_types_is_json():
+    mixed = pd.Series(["a", 1, None, [1]], dtype=object)
+    assert _of_one_type(mixed).tolist() == ['"a"', "1", None, "[1]"]
+    assert _of_one_type(pd.Series([1, 0.5, None], dtype=object)).dtype == float
+    assert _of_one_type(pd.Series([{"a": 1}], dtype=object)).tolist() == ['{"a": 1}']
+
+
+def test_without_pyarrow_parquet_is_told(url, monkeypatch):
+    monkeypatch.setattr("harness.store.export.find_spec", lambda name: None)
+    with pytest.raises(EnvironmentLacks, match=r"pip install 'harness\[parquet\]'"):
+        export(url, "runs", "parquet", io.BytesIO())
+
+
+def test_attempts_tell_their_time_and_steps(tmp_path):
+    url = f"sqlite:///{tmp_path}/harness.db"
+    spec = make_spec()
+    folder = RunFolder(tmp_path, spec.run_id)
+    folder.write_spec(spec)
+    lease = folder.take()
+    folder.write_progress({"first_step": 10, "steps": 25}, lease)
+    folder.publish(make_result(spec), lease)
+    collect(url, tmp_path)
+    (attempt,) = Database(url).attempts().to_dict("records")
+    assert (attempt["first_step"], attempt["last_step"]) == (10, 25)
+    began, ended = (datetime.fromisoformat(attempt[name]) for name in ("began", "ended"))
+    assert attempt["seconds"] == pytest.approx((ended - began).total_seconds())
+
+
 def test_an_export_of_nothing_is_an_empty_table(tmp_path):
     url = f"sqlite:///{tmp_path}/harness.db"
     record_study(url, "s", None, [make_spec()])
@@ -211,7 +257,7 @@ def test_an_export_of_nothing_is_an_empty_table(tmp_path):
 def test_a_table_or_a_form_that_is_not_there_is_told(url):
     with pytest.raises(StudyError, match="no table 'measurement'; did you mean 'measurements'"):
         exported(url, "measurement", "csv")
-    with pytest.raises(StudyError, match="no format 'xlsx'; known: csv, json"):
+    with pytest.raises(StudyError, match="no format 'xlsx'; known: csv, json, parquet"):
         exported(url, "runs", "xlsx")
 
 

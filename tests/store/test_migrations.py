@@ -100,7 +100,9 @@ def described(url):
     tables = {}
     for name in found.get_table_names():
         tables[name] = {
-            "columns": [(c["name"], str(c["type"]).upper(), c["nullable"]) for c in found.get_columns(name)],
+            "columns": [
+                (c["name"], str(c["type"]).upper(), c["nullable"], c.get("comment")) for c in found.get_columns(name)
+            ],
             "key": found.get_pk_constraint(name)["constrained_columns"],
             "references": sorted(
                 (tuple(key["constrained_columns"]), key["referred_table"], key["options"].get("ondelete"))
