@@ -228,7 +228,5 @@ def _smallest_published(name: str) -> float:
 
 def gains_text(numbers: pd.DataFrame) -> list[str]:
     recall = numbers[numbers["metric"] == "recall_at_1"].to_dict("records")
-    lines = [
-        f"{row['name']}: {_gain(row)} points of test R@1 against {row['base_name']}, n={row['n']}" for row in recall
-    ]
-    return [f"With NIR minus without, everything else equal. {'; '.join(lines)}."] if lines else []
+    lines = [f"{row['name']} against {row['base_name']} {_gain(row)}" for row in recall]
+    return [f"Points of test R@1 with NIR minus without, everything else equal: {'; '.join(lines)}."] if lines else []
