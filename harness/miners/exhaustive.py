@@ -17,8 +17,10 @@ from harness.miners._planned import Plan, Planned
 from harness.miners._selection import IN_LIST
 from harness.registry import MINERS
 
-TILE_BYTES = 1 << 27
-"""Of distances that are looked at at a time."""
+TILE_BYTES = 1 << 24
+LEAST_ROWS = 32
+"""Of distances that are looked at at a time, but so many rows at least. MEASURED on a CPU at 60,000 samples: with eight
+times as much it takes twice as long, because nothing stays in the cache."""
 
 
 @MINERS.register("exhaustive")
@@ -64,7 +66,7 @@ def hardest(rows: Tensor, labels: Ints, anchors: Ints) -> tuple[Ints, Ints]:
     """The farthest of the own class and the nearest of the others: rows [n, D], labels [n], anchors [m] -> [m], [m]."""
     classes = torch.from_numpy(labels).to(rows.device)
     positives, negatives = [], []
-    for some in torch.split(torch.from_numpy(anchors).to(rows.device), max(1, TILE_BYTES // (4 * len(rows)))):
+    for some in torch.split(torch.from_numpy(anchors).to(rows.device), max(LEAST_ROWS, TILE_BYTES // (4 * len(rows)))):
         distances = squared_distances(rows[some], rows)
         same = classes[some, None] == classes[None, :]
         own = distances.masked_fill(~same, -1.0)
