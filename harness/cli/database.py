@@ -1,4 +1,4 @@
-"""Commands about the database: `db collect`, `db rebuild`, `db export`, `db upgrade`."""
+"""Commands about the database: `db collect`, `rebuild`, `export`, `upgrade`, and those of `exchange`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from typing import Annotated
 import typer
 
 from harness.cli.display import message
+from harness.cli.exchange import bundle, merge
 from harness.cli.places import DbOption, ResultsOption, places
 from harness.errors import StudyError
 
 app = typer.Typer(
     no_args_is_help=True, help="The results database.", context_settings={"help_option_names": ["-h", "--help"]}
 )
+
+
+for command in (merge, bundle):
+    app.command()(command)
 
 
 @app.command()
