@@ -2,6 +2,7 @@
 
 import re
 
+import bench_database
 import bench_gpu
 import bench_nir
 import bench_smart
@@ -65,6 +66,14 @@ def test_the_benchmark_of_smart_mining_compares_it_with_the_bare_search(capsys, 
         assert found > 0.98
         assert same > 0.98
     assert lines[4].endswith(" s")
+
+
+def test_the_benchmark_of_the_database_collects_and_inserts_the_same_rows(capsys):
+    bench_database.main(["--runs", "3", "--many", "4"])
+    said = capsys.readouterr().out
+    assert len(re.findall(r"^ +[\d.]+ s  \([\d.]+ s CPU\)  ", said, re.MULTILINE)) == 7
+    assert "  133 rows a run, " in said  # two of them are lists that runs share
+    assert float(re.search(r"([\d.]+) KB a run on disk", said).group(1)) > 40
 
 
 def test_the_benchmark_of_nir_compares_a_step_with_that_of_a_plain_flow(capsys):
