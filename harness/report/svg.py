@@ -27,7 +27,7 @@ TOLERANCE = 0.1
 
 LEGIBLE = 12.0
 """No text of the page is smaller, in CSS pixels."""
-LARGEST = 1.8
+LARGEST = 1.9
 """CSS pixels a point at most; 4/3 is natural size."""
 
 LONG = 600
