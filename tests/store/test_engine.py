@@ -336,9 +336,9 @@ def test_the_lock_of_a_process_that_died_is_taken_over(tmp_path, on_network):
 
 
 def test_a_refused_statement_leaves_no_lock_behind(tmp_path, on_network):
-    with pytest.raises(StoreError), engines.told_by_database(tmp_path):
-        with open_engine(tmp_path / "harness.db", write=True).begin() as connection:
-            connection.execute(text("nonsense"))
+    engine = open_engine(tmp_path / "harness.db", write=True)
+    with pytest.raises(StoreError), engines.told_by_database(tmp_path), engine.begin() as connection:
+        connection.execute(text("nonsense"))
     assert list(tmp_path.glob("*.lock")) == []
 
 
