@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.display import message
-from harness.cli.exchange import bundle, merge
+from harness.cli.exchange import bundle, diff, merge
 from harness.cli.places import DbOption, ResultsOption, places
 from harness.errors import StudyError
 
@@ -17,7 +17,7 @@ app = typer.Typer(
 )
 
 
-for command in (merge, bundle):
+for command in (merge, diff, bundle):
     app.command()(command)
 
 
@@ -69,12 +69,17 @@ def upgrade(context: typer.Context, results: ResultsOption = None, db: DbOption 
 
     Example: harness db upgrade --db sqlite:///results/harness.db
     """
-    from harness.store.engine import open_engine
+    from harness.store.engine import open_engine, told_by_database
     from harness.store.inspection import inspect_database
     from harness.store.schema import VERSION
 
     place = places(context, results, db)
     found = inspect_database(place.db).version
-    open_engine(place.db, write=False)
-    done = f"brought from version {found} to {VERSION}" if found and found != VERSION else f"of version {VERSION}"
-    message(f"{place.db}: the tables are {done}")
+    with told_by_database(place.db):
+        engine = open_engine(place.db, write=False)
+    if found in (0, VERSION):
+        message(f"{place.db}: the tables are of version {VERSION}")
+        return
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    copy = f"; a copy of the old ones is {file}.before-version-{found}-1" if file else ""
+    message(f"{place.db}: the tables were brought from version {found} to {VERSION}{copy}")

@@ -50,6 +50,28 @@ def merge(
         raise typer.Exit(1)
 
 
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A", help=f"A {PLACE}.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    study: StudyOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain why the numbers of two places differ: what is on record of their runs, the likeliest reason first.
+
+    Example: harness db diff results/harness.db their_study.tar.gz --study fair_comparison
+    """
+    from harness.cli.exchange_text import difference_json, difference_text
+    from harness.store.difference import difference
+
+    found = difference(first, second, study, profile)
+    if as_json:
+        typer.echo(json.dumps(difference_json(found)))
+        return
+    for line in difference_text(found, first, second):
+        typer.echo(line)
+
+
 def bundle(
     context: typer.Context,
     study: Annotated[str, typer.Argument(metavar="STUDY", help="A study of the database, or its file.")],

@@ -19,10 +19,10 @@ from sqlalchemy import Connection, Engine, Table, select
 from harness.errors import StoreError
 from harness.specs import canonical_json
 from harness.store import schema
-from harness.store.engine import open_engine, parse, shown, told_by_database
+from harness.store.engine import open_engine, parse, told_by_database
 from harness.store.migrations import back_up
 from harness.store.rows import Row
-from harness.store.sources import opened
+from harness.store.sources import name_of, opened
 from harness.store.study_records import combined, insert, put_record, record_of, studies_in
 
 BATCH = 200
@@ -79,11 +79,6 @@ def merge(
     with told_by_database(url), open_engine(url, write=True).begin() as connection:
         _join_studies(connection, records)
     return merged
-
-
-def name_of(place: str | Path) -> str:
-    """How a place is named in messages: as it was given, but without a password."""
-    return shown(parse(place)) if "://" in str(place) else str(place)
 
 
 def numbers_of(connection: Connection, run_id: str) -> dict[str, float | str]:

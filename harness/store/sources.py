@@ -15,7 +15,7 @@ from sqlalchemy import inspect, text
 from harness.archives import Bounds, is_archive, unpack
 from harness.errors import StoreError
 from harness.store import schema
-from harness.store.engine import engine_for_looking, told_by_database
+from harness.store.engine import engine_for_looking, parse, shown, told_by_database
 from harness.store.files import read_json, told_as
 from harness.store.rebuild import rebuild
 
@@ -41,6 +41,11 @@ class Bundle:
 def is_bundle(place: str | Path) -> bool:
     """Whether something may be a bundle, by its name."""
     return "://" not in str(place) and is_archive(Path(place))
+
+
+def name_of(place: str | Path) -> str:
+    """How a place is named in messages: as it was given, but without a password."""
+    return shown(parse(place)) if "://" in str(place) else str(place)
 
 
 @contextmanager
