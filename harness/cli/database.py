@@ -81,5 +81,5 @@ def upgrade(context: typer.Context, results: ResultsOption = None, db: DbOption 
         message(f"{place.db}: the tables are of version {VERSION}")
         return
     file = engine.url.database if engine.dialect.name == "sqlite" else None
-    copy = f"; a copy of the old ones is {file}.before-version-{found}-1" if file else ""
+    copy = f"; a copy of the old ones lies beside it: {file}.before-version-{found}-..." if file else ""
     message(f"{place.db}: the tables were brought from version {found} to {VERSION}{copy}")
