@@ -22,8 +22,8 @@ USUAL = {
 class SettingsDatabase:
     """`runs`: (settings over `USUAL`, seed, {(split, metric, rule): value}); a run's method is its settings.
 
-        spectra = [list(one) for one in spectra]
-        self.singular = [(row["run_id"], "train", "last", 5, one) for row, one in zip(rows, spectra, strict=False)]
+    spectra = [list(one) for one in spectra]
+    self.singular = [(row["run_id"], "train", "last", 5, one) for row, one in zip(rows, spectra, strict=False)]
     """
 
     def __init__(self, runs, questions=None, spectra=()):
