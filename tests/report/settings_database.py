@@ -22,8 +22,7 @@ USUAL = {
 class SettingsDatabase:
     """`runs`: (settings over `USUAL`, seed, {(split, metric, rule): value}); a run's method is its settings.
 
-    spectra = [list(one) for one in spectra]
-    self.singular = [(row["run_id"], "train", "last", 5, one) for row, one in zip(rows, spectra, strict=False)]
+    `questions` of blocks have the places of their runs; `spectra` of the training classes are in the order of `runs`.
     """
 
     def __init__(self, runs, questions=None, spectra=()):
