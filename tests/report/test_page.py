@@ -257,4 +257,5 @@ def test_it_prints_on_paper_without_what_only_a_screen_can_use(browser, address)
     assert page.run(
         "[...document.querySelectorAll('figure > .wide > svg')].every((s) => s.getBoundingClientRect().right <= 760)"
     )
+    assert page.run("document.documentElement.scrollWidth") <= 760
     page.close()
