@@ -116,3 +116,15 @@ def test_a_plan_foresees_the_folds_that_are_missing_and_the_final_runs(load, for
     choices = choose(study, search(study, tmp_path, formula(tmp_path)))
     write_choices(choices, tmp_path)
     assert foreseen(study, tmp_path).runs() == with_choices(study, choices).runs()
+
+
+def test_the_study_that_comes_with_the_harness_is_as_large_as_promised():
+    from collections import Counter
+    from pathlib import Path
+
+    from harness.study import Study
+    from harness.tuning.foreseen import foreseen
+
+    study = Study.load(Path(__file__).parents[2] / "studies" / "tuned_comparison.yaml")
+    roles = Counter(spec.tuned.role for spec in foreseen(study, Path("nowhere")).runs())
+    assert roles == {"fold": 7 * 16 * 3, "final": 7 * 5}
