@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -118,11 +119,23 @@ def told_by_database(url: str | Path) -> Iterator[None]:
 
 def _explained(name: str, error: BaseException | None) -> str:
     reason = str(error).strip().partition("\n")[0]
+    if "disk I/O error" in reason and _has_no_room(name):
+        reason = "disk is full"  # what SQLite says where its shared memory cannot grow
     for sign, sentence in _REASONS:
         if sign in reason:
             return sentence.format(name=name, reason=reason)
     return f"the database {name} cannot be used: {reason}"
 
+
+def _has_no_room(name: str) -> bool:
+    try:
+        return shutil.disk_usage(Path(name).absolute().parent).free < _ROOM
+    except OSError:
+        return False
+
+
+_ROOM = 256 * 2**10
+"""Bytes that opening a database may need beside it."""
 
 _REASONS = (
     ("database is locked", f"the database {{name}} has been locked by another program for more than {WAIT_S} s"),

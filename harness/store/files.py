@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -101,6 +102,15 @@ def make_folder(folder: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
 
 
+def read_file(path: Path, size: int = -1) -> bytes:
+    """What is in a file, or its first bytes; OSError for what is none, such as a pipe that nobody writes into."""
+    # Opening a pipe would wait for its writer, and a worker, a collector or a report with it.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file")
+        return file.read(size)
+
+
 def read_json(path: Path) -> Any:
     """The JSON value in a file, or None when there is no such file.
 
@@ -108,7 +118,7 @@ def read_json(path: Path) -> Any:
     """
     with told_as("read", path):
         try:
-            text = path.read_bytes()
+            text = read_file(path)
         except FileNotFoundError:
             return None
     return parse_json(text, path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -97,8 +99,14 @@ def back_up(engine: Engine, why: str) -> Path | None:
     number = 1
     while (copy := Path(f"{file}.before-{why}-{number}")).exists():
         number += 1
-    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
+    # Under its name only once it is whole: who looks for a copy after an accident must not find half of one.
+    aside = copy.with_name(f"{copy.name}.tmp-{secrets.token_hex(4)}")
+    try:
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(aside)) as target:
+            source.backup(target)
+        os.replace(aside, copy)
+    finally:
+        aside.unlink(missing_ok=True)
     return copy
 
 

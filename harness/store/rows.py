@@ -15,7 +15,7 @@ from sqlalchemy import Table
 from harness.errors import StoreError
 from harness.specs import KINDS, ClassScores, Curve, RunResult, RunSpec, Spectrum
 from harness.store import schema
-from harness.store.files import seconds_between, told_as
+from harness.store.files import read_file, seconds_between, told_as
 from harness.store.lists import digest_of_list, epochs_key
 from harness.store.packing import Floats, pack
 from harness.store.results import digest_of, parse_result
@@ -234,7 +234,7 @@ def _number(value: Any) -> float:
 
 def _bytes(path: Path) -> bytes:
     with told_as("read", path):
-        return path.read_bytes()
+        return read_file(path)
 
 
 def _stamp(path: str) -> str | None:

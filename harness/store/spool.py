@@ -24,7 +24,7 @@ from typing import Any, Literal
 from harness.errors import StoreError
 from harness.specs import RunResult, RunSpec
 from harness.store.attempts import Attempt, cause_of_death, count_lost, keep_retried, read_attempts, record_attempt
-from harness.store.files import make_folder, read_json, told_as, utc_now, utc_text, write_atomically
+from harness.store.files import make_folder, read_file, read_json, told_as, utc_now, utc_text, write_atomically
 from harness.store.lease import LIMIT_S, Lease, Owner, is_stale, read_owner
 from harness.store.results import parse_result, result_text
 
@@ -99,7 +99,7 @@ class RunFolder:
         """
         with told_as("read", self.result_path):
             try:
-                text = self.result_path.read_bytes()
+                text = read_file(self.result_path)
             except FileNotFoundError:
                 return None
         return parse_result(text, self.result_path, self.run_id)
@@ -288,7 +288,6 @@ def find_run(results_dir: Path | str, beginning: str) -> RunFolder:
 
 def _head(path: Path) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read(200)
+        return read_file(path, 200)
     except FileNotFoundError:
         return None
