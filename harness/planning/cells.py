@@ -42,8 +42,10 @@ def pace_key(spec: dict[str, Any]) -> str:
     parts = {kind: _without_rates(spec[kind]) for kind in RATES}
     training = {name: value for name, value in spec["training"].items() if name != "epochs"}
     optimizer = {name: spec["optimizer"][name] for name in ("name", "warmup_epochs")}
-    rest = {name: value for name, value in spec.items() if name != "seed"}
-    return canonical_json({**rest, **parts, "training": training, "optimizer": optimizer})
+    rest = {name: value for name, value in spec.items() if name not in ("seed", "tuned")}
+    # Folds of one cut are nearly equal in size, whichever of them is held out.
+    tuned = {name: value for name, value in spec.get("tuned", {}).items() if name not in ("fold", "cut", "of")}
+    return canonical_json({**rest, **parts, "training": training, "optimizer": optimizer, "tuned": tuned})
 
 
 def evaluations(spec: RunSpec) -> tuple[int, int]:
@@ -66,5 +68,9 @@ def _labels(specs: Sequence[RunSpec]) -> list[str]:
     alike = [replace(spec, seed=0) for spec in specs]  # names tell runs of one seed apart
     labels = method_labels(alike)
     several = len({(spec.dataset.name, spec.backbone.name) for spec in alike}) > 1
-    before = [f"{spec.dataset.name}, {spec.backbone.name}: " if several else "" for spec in alike]
+    before = [
+        ("fold of " if spec.tuned and spec.tuned.role == "fold" else "")
+        + (f"{spec.dataset.name}, {spec.backbone.name}: " if several else "")
+        for spec in alike
+    ]
     return [place + labels[spec.run_id] for place, spec in zip(before, alike, strict=True)]

@@ -47,8 +47,9 @@ def method_labels(specs: Sequence[RunSpec]) -> dict[str, str]:
 def _flat(spec: RunSpec) -> Flat:
     flat = {path: value for path, value in spec.flat().items() if path.partition(".")[0] != _NO_METHOD}
     if spec.tuned:
-        # A final run is not measured on the test, and a look at it is: both are one method.
-        flat = {path: value for path, value in flat.items() if not path.startswith("evaluation.test")}
+        # Folds, final runs and looks are measured on different classes: all are one method.
+        measured = ("evaluation.test", "evaluation.train")
+        flat = {path: value for path, value in flat.items() if not path.startswith(measured)}
     return flat
 
 
