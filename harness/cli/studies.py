@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,11 +71,19 @@ def check(
 ) -> None:
     """Read a study, under every profile unless one is named, and find every mistake in it; start nothing."""
     folder = places(context, data=data).data
-    loaded = load(study, profile, settings, only, folder)
-    message(f"{loaded.name}: {len(loaded.runs())} runs, no mistakes")
-    for other in loaded.profiles if profile is None else ():
-        runs = load(study, other, settings, only, folder).runs()
-        message(f"{loaded.name} --profile {other}: {len(runs)} runs, no mistakes")
+    for loaded in every_profile(study, profile, settings, only, folder):
+        under = f" --profile {loaded.profile}" if loaded.profile and not profile else ""
+        message(f"{loaded.name}{under}: {len(loaded.runs())} runs, no mistakes")
+
+
+def every_profile(
+    study: str, profile: str | None, settings: list[str] | None, only: list[str] | None, data: Path
+) -> Iterator[Study]:
+    """A study, and where no profile is named, then the same under each of its profiles."""
+    first = load(study, profile, settings, only, data)
+    yield first
+    for other in first.profiles if profile is None else ():
+        yield load(study, other, settings, only, data)
 
 
 def explain(

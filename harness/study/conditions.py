@@ -33,7 +33,8 @@ class Test:
             return [run[self.path]]
         if "." in self.path:
             return []
-        return [value for path, value in run.items() if path.rpartition(".")[2] == self.path]
+        ending = f".{self.path}"
+        return [value for path, value in run.items() if path.endswith(ending)]
 
     def holds(self, run: Flat) -> bool:
         """Whether the run has one of the allowed values."""
@@ -46,6 +47,10 @@ class Condition:
 
     tests: tuple[Test, ...]
     place: Place
+
+    def cost(self) -> int:
+        """How many comparisons that takes for one run, at most."""
+        return 1 + sum(len(test.allowed) for test in self.tests)
 
     def holds(self, run: Flat) -> bool:
         """Whether a run, as `RunSpec.flat` shows it, is meant."""
@@ -80,7 +85,7 @@ def explain_no_match(condition: Condition, runs: Sequence[Flat], mistakes: Mista
 
     `verb` completes the sentence "this ... none of the runs".
     """
-    paths = sorted({path for run in runs for path in run})
+    paths = sorted(set[str]().union(*runs))
     bare = sorted({path.rpartition(".")[2] for path in paths})
     known = True
     for test in condition.tests:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from harness.errors import StudyError
 
 MAX_SHOWN = 50
+MAX_FOUND = 100
+"""With so many nobody reads on, and a file of thousands would take minutes to be told of all."""
 _WINDOW = 150
 
 
@@ -63,9 +65,14 @@ class Mistakes:
         self._unreadable: set[Place] = set()
 
     def add(self, place: Place, message: str) -> None:
-        """Remember a mistake; the same one, met again through another combination, counts once."""
+        """Remember a mistake; the same one, met again through another combination, counts once.
+
+        Raises StudyError with all that was found where there are too many to go on.
+        """
         if place not in self._unreadable:
             self._found[place, message] = None
+        if len(self._found) > MAX_FOUND:
+            raise StudyError(self.text())
 
     def add_unreadable(self, place: Place, message: str) -> None:
         """Remember that a value has no meaning, so that nothing else need be said about it."""
@@ -85,7 +92,7 @@ class Mistakes:
         found = sorted(self._found, key=lambda mistake: mistake[0].order)
         shown = [_shown(place, message) for place, message in found[:MAX_SHOWN]]
         if len(found) > MAX_SHOWN:
-            shown.append(f"... and {len(found) - MAX_SHOWN} more")
+            shown.append(f"... and {len(found) - MAX_SHOWN} more{', at least' if len(found) > MAX_FOUND else ''}")
         return "\n".join([f"{self.study}: {len(found)} mistake{'s' if len(found) > 1 else ''}", *shown])
 
 

@@ -23,6 +23,7 @@ from harness.study.sections import OptionPath, Sections
 from harness.study.source import Node, describe
 
 OPTIONAL = ("miner", "sampler", "regularizer")
+MAX_FAMILIES = 50
 MODELS: dict[str, type[Settings]] = {"training": Training, "optimizer": Optimizer, "evaluation": Evaluation}
 
 
@@ -202,6 +203,9 @@ def _families(split: str, plain: Mapping[str, Any], problems: list[_Problem]) ->
     said = plain[split] if split in plain else [family.name for family in getattr(Evaluation(), split)]
     if not isinstance(said, list):
         return said
+    if len(said) > MAX_FAMILIES:
+        problems.append(_Problem((split,), f"there are {len(said):,} families of metrics, of at most {MAX_FAMILIES}"))
+        return []
     found = [_check_family(family) for family in said]
     for position, wrong in enumerate(found):
         if not isinstance(wrong, _Good):

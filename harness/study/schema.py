@@ -29,6 +29,7 @@ RESERVED = ("runs", "cache", "workers", "harness.db")
 """Names that the results folder needs for itself; a report is written to `results/<name>`."""
 
 MAX_SEEDS = 100_000
+MAX_PROFILES = 30
 MAX_EQUIVALENCE = 20
 
 
@@ -92,7 +93,7 @@ class StudyFile(Body):
     schema_: Literal[1] = Field(alias="schema")
     name: str
     question: str = ""
-    profiles: dict[str, Body] = Field(default_factory=dict)
+    profiles: dict[str, Body] = Field(default_factory=dict, max_length=MAX_PROFILES)
 
     @field_validator("name")
     @classmethod
@@ -159,6 +160,8 @@ def explain(item: Mapping[str, Any], path: str) -> str:
         return str(item["ctx"]["error"])
     if path == "schema":
         return f"this version of the harness reads `schema: 1`, not {describe(item['input'])}"
+    if item["type"] == "too_long":
+        return f"{path}: there are more than {item['ctx']['max_length']}, which is the most that are possible"
     if item["type"] in ("dict_type", "model_type"):
         return f"{path}: should be a mapping, not {describe(item['input'])}"
     if item["type"] == "list_type":

@@ -15,10 +15,8 @@ Sections = dict[str, Node]
 
 def overlay(path: OptionPath, node: Node, mistakes: Mistakes) -> Sections | None:
     """One value at a path as something to lay over a run; None, with the mistake recorded, if it cannot be."""
-    if len(path) > 1:
-        for name in reversed(path[1:]):
-            node = Node({name: node}, node.place, node.key)
-        return {path[0]: node}
+    for name in reversed(path[1:]):
+        node = Node({name: node}, node.place, node.key)
     if path[0] in KINDS:
         node = _as_part(node)
         named: Node | None = node.value.get("name") if isinstance(node.value, dict) else node

@@ -15,12 +15,16 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.scanner import RoundTripScanner
 
 from harness.study.mistakes import Mistakes, Origin, Place
 
-MAX_BYTES = 1_000_000
-MAX_NODES = 100_000
-"""More than any study needs, and little enough that aliases of aliases cannot fill the memory."""
+MAX_BYTES = 64_000
+MAX_NODES = 20_000
+MAX_DEPTH = 50
+"""More than any study needs, and little enough that no file, with aliases of aliases or not, takes long to refuse."""
+
+TOO_DEEP = f"lists and mappings are nested too deeply: more than {MAX_DEPTH} in each other"
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -84,10 +88,11 @@ def read_text(path: Path, mistakes: Mistakes) -> str | None:
     """The file as text, or None with the reason why not."""
     whole = Place(Origin(str(path)))
     try:
-        size = path.stat().st_size
-        data = path.read_bytes() if size <= MAX_BYTES else b""
-    except OSError as error:
-        mistakes.add(whole, f"cannot be read: {(error.strerror or str(error)).lower()}")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)  # not what `stat` says: a device or a pipe has no size
+        size = max(path.stat().st_size, len(data))
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        mistakes.add(whole, f"cannot be read: {(getattr(error, 'strerror', None) or str(error)).lower()}")
         return None
     if size > MAX_BYTES:
         mistakes.add(whole, f"has {size:,} bytes; a study has at most {MAX_BYTES:,}")
@@ -107,7 +112,9 @@ def read_text(path: Path, mistakes: Mistakes) -> str | None:
 def parse(text: str, origin: Origin, mistakes: Mistakes) -> Node | None:
     """YAML text as nodes; None for an empty text and, with the mistake recorded, for one that is not YAML."""
     try:
-        composed = YAML(typ="rt").compose(text)
+        yaml = YAML(typ="rt")
+        yaml.Scanner = _ShallowScanner
+        composed = yaml.compose(text)
         return None if composed is None else _Converter(origin, mistakes).convert(composed)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -116,7 +123,7 @@ def parse(text: str, origin: Origin, mistakes: Mistakes) -> Node | None:
     except YAMLError as error:
         mistakes.add(Place(origin), f"this is not YAML: {' '.join(str(error).split())}")
     except RecursionError:
-        mistakes.add(Place(origin), "lists and mappings are nested too deeply")
+        mistakes.add(Place(origin), TOO_DEEP)
     except _TooLarge as error:
         mistakes.add(Place(origin), str(error))
     return None
@@ -144,6 +151,15 @@ class _TooLarge(Exception):
     """The document has too many nodes once its aliases are written out."""
 
 
+class _ShallowScanner(RoundTripScanner):
+    """Gives up on `[[[[...` at once: the time that scanning takes grows with the square of the depth."""
+
+    def fetch_flow_collection_start(self, *token: Any, **how: Any) -> None:
+        if self.flow_level >= MAX_DEPTH:
+            raise _TooLarge(TOO_DEEP)
+        super().fetch_flow_collection_start(*token, **how)
+
+
 class _Converter:
     """Turns the composed nodes of one document into ours, and finds duplicate keys and tags on the way."""
 
@@ -156,6 +172,8 @@ class _Converter:
         self.count += 1
         if self.count > MAX_NODES:
             raise _TooLarge(f"the file has more than {MAX_NODES:,} values once its aliases are written out")
+        if len(self.open) >= MAX_DEPTH:
+            raise _TooLarge(TOO_DEEP)
         place = self._place(node)
         if id(node) in self.open:
             self.mistakes.add_unreadable(place, "this anchor contains an alias of itself")
@@ -190,6 +208,8 @@ class _Converter:
                 merged = {**self._merge(child), **merged}
                 continue
             name = key.value if isinstance(key, ScalarNode) and key.tag == f"{_TAG}str" else None
+            if isinstance(name, str) and self._text(name, place) is None:
+                continue
             if not isinstance(name, str):
                 self.mistakes.add(place, "a key is text; put it in quotes if it looks like a number")
             elif name in own:
@@ -224,6 +244,9 @@ class _Converter:
         return None
 
     def _text(self, text: str, place: Place) -> str | None:
+        if any(ord(letter) < 32 and letter not in "\t\n\r" for letter in text):
+            self.mistakes.add_unreadable(place, "a control character is no text of a study")
+            return None
         try:
             text.encode()
             return text

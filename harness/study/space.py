@@ -20,6 +20,7 @@ from harness.training.folds import folds_problem
 
 SEARCHED = ("objective", "miner", "regularizer", "sampler", "optimizer")
 FORMS = ("log", "uniform", "int", "choice")
+MAX_POINTS = 10_000  # of a range in a grid: as many as a method may have trials
 NO_BETTER = ("density", "spectrum")
 """Families that describe embeddings: of their numbers a higher one is not a better one."""
 
@@ -148,8 +149,9 @@ def _points(name: str, node: Node, mistakes: Mistakes) -> int:
     given = node.value.get("points")
     if given is None:
         return Dimension((), "choice").points
-    if isinstance(given.value, bool) or not isinstance(given.value, int) or given.value < 2:
-        mistakes.add(given.place, f"{name}: points is how many values a grid has of the range, 2 or more")
+    if isinstance(given.value, bool) or not isinstance(given.value, int) or not 2 <= given.value <= MAX_POINTS:
+        limits = f"2 or more, and at most {MAX_POINTS:,}"
+        mistakes.add(given.place, f"{name}: points is how many values a grid has of the range, {limits}")
         return 2
     return given.value
 

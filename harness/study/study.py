@@ -22,7 +22,9 @@ from harness.study.space import read_tune
 from harness.study.tune import Tune
 from harness.training.roles import sealed
 
-MAX_RUNS = 100_000
+MAX_RUNS = 20_000
+MAX_COMPARISONS = 300_000
+"""Of runs with values of `when` and `exclude`: seconds, which a person still waits for."""
 FOLDER = Path("studies")
 
 
@@ -207,8 +209,10 @@ def _candidates(plan: Plan, mistakes: Mistakes, data: Path) -> Iterator[_Candida
 
 def _when(node: Node | None, runs: list[_Candidate], mistakes: Mistakes, *, sound: bool) -> list[_Candidate]:
     condition = read_condition(node, mistakes) if node else None
-    if condition is None:
+    if node is None or condition is None:
         return runs
+    if not _affordable(node, condition.cost() * len(runs), mistakes):
+        return []
     kept = [run for run in runs if condition.holds(run.flat)]
     if sound and not kept:
         explain_no_match(condition, [run.flat for run in runs], mistakes, "keeps")
@@ -218,15 +222,26 @@ def _when(node: Node | None, runs: list[_Candidate], mistakes: Mistakes, *, soun
 def _without_excluded(runs: list[_Candidate], plan: Plan, mistakes: Mistakes) -> list[_Candidate]:
     # With runs missing, or changed by a `--set`, it is no surprise when an exclusion finds nothing.
     sound = not mistakes and not plan.overrides
+    comparisons = 0
     for node in plan.exclude:
         condition = read_condition(node, mistakes)
         if condition is None:
             continue
+        comparisons += condition.cost() * len(runs)
+        if not _affordable(node, comparisons, mistakes):
+            return []
         kept = [run for run in runs if not condition.holds(run.flat)]
         if sound and len(kept) == len(runs):
             explain_no_match(condition, [run.flat for run in runs], mistakes, "excludes")
         runs = kept
     return runs
+
+
+def _affordable(node: Node, comparisons: int, mistakes: Mistakes) -> bool:
+    if comparisons > MAX_COMPARISONS:
+        many = f"to look through all runs for this takes {comparisons:,} comparisons, of at most {MAX_COMPARISONS:,}"
+        mistakes.add(node.label, f"{many}; name what is wanted in the grid rather than what is not")
+    return comparisons <= MAX_COMPARISONS
 
 
 def _check_all_pairs(kept: list[_Candidate], wanted: list[_Candidate], mistakes: Mistakes) -> None:
