@@ -206,7 +206,7 @@ def unseal(
 
 
 def progress_of(study: Study, methods: Sequence[Method]) -> str:
-    """`study: 8 of 16 trials of each of 6 methods; best so far 0.61 (margin)`, but for the word that is not ours."""
+    """`study: 8 of 16 trials of each of 6 methods; highest map_at_r so far 61.3 (margin)`."""
     assert study.tune is not None
     counted = min(len(method.trials) for method in methods)
     scores = [(method.best.score or 0.0, method.label) for method in methods if method.best]

@@ -27,6 +27,7 @@ from harness.report.page import counts, missing, page
 from harness.report.section import Section
 from harness.report.statistics import LEVEL
 from harness.report.style import styled
+from harness.report.wording import worded
 
 ENTRIES = ("tables", "figures", "index.html")
 """What a report owns in its folder, in the order in which it is moved into place; nothing else there is touched."""
@@ -50,7 +51,7 @@ def write_report(
     selection or analysis that is not known, StoreError when `out` cannot be written.
     """
     evidence, chosen = _evidence(database, study, profile, selection, analyses, results)
-    sections = [ORDER[name](evidence) for name in chosen]
+    sections = worded(evidence, [ORDER[name](evidence) for name in chosen])
     with _aside(Path(out)) as folder:
         drawn = _write_files(evidence, sections, folder)
         (folder / "index.html").write_text(page(evidence, sections, drawn), encoding="utf-8", newline="\n")
@@ -68,7 +69,7 @@ def report_json(
 ) -> dict[str, Any]:
     """All numbers of the report as plain JSON types; None where there is no number."""
     evidence, chosen = _evidence(database, study, profile, selection, analyses, results)
-    sections = [ORDER[name](evidence) for name in chosen]
+    sections = worded(evidence, [ORDER[name](evidence) for name in chosen])
     return {
         "format": 1,
         "study": evidence.study,

@@ -151,3 +151,27 @@ def test_a_study_that_was_not_tuned_says_so():
     section = analyze(make_evidence(pd.DataFrame()))
     assert "Nothing was tuned" in section.text[0]
     assert section.tables == []
+
+
+def test_no_section_uses_the_word_of_methods_that_were_tuned_unequally(database):
+    import re
+
+    from harness.report import report_json
+
+    class Tuned:
+        def __init__(self, trials):
+            self._trials = trials
+
+        def __getattr__(self, name):
+            return getattr(database, name)
+
+        def trials(self, study, *, profile=None):
+            return self._trials
+
+    def words(**budgets):
+        analyses = report_json(Tuned(make_trials(**budgets)), "fair_comparison")["analyses"].values()
+        told = " ".join(text for section in analyses for text in section["text"])
+        return re.findall("best (?!epoch|test|mean R@1)", told)
+
+    assert words(margin=10, triplet=10)
+    assert words(margin=10, triplet=12) == []

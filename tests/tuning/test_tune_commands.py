@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import STUDY
+from tuned_study import STUDY
 
 from harness.store.frames import Database
 from harness.store.spool import run_folders

@@ -117,7 +117,7 @@ def _ledger_table(budgets: pd.DataFrame, name: str) -> Table:
             "Pruned": budgets["pruned"].astype(str),
             "Failed": [f"{row['failed']}{_bracketed(row['causes'])}" for row in rows],
             "Runs": budgets["runs"].astype(str),
-            "Hours": [number(hours, 2) for hours in budgets["hours"]],
+            "Hours": [number(hours, 3) for hours in budgets["hours"]],
             f"Defaults, {metric(name).title}": [_score(value, name) for value in budgets["defaults"]],
             f"Chosen, {metric(name).title}": [_score(value, name) for value in budgets["chosen"]],
             "Gain": [_score(value, name) for value in budgets["gain"]],

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from harness.report.names import metric
 from harness.report.style import FAINT, MUTED, PLAIN, REGULARIZED, panels, tip
@@ -33,6 +34,7 @@ def draw_expectations(expected: pd.DataFrame, defaults: Mapping[str, float], nam
         if np.isfinite(defaults.get(method, np.nan)):
             axis.axhline(defaults[method] * scale, color=MUTED, linewidth=0.9, linestyle=(0, (1.5, 1.5)))
         axis.set_title(_short(method))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         _label(axis, place, len(methods), "trials", f"highest {metric(name).axis}")
     return figure
 
@@ -96,7 +98,7 @@ def _log_axis(axis: Axes, values: pd.Series) -> None:
     """A logarithmic axis with three numbers on it: matplotlib's own would run into each other in a small panel."""
     axis.set_xscale("log")
     ticks = np.geomspace(values.min(), values.max(), 3)
-    axis.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+    axis.set_xticks(ticks, [f"{tick:.2g}" if tick < 100 else f"{tick:.0f}" for tick in ticks])
     axis.set_xticks([], minor=True)
 
 
