@@ -71,7 +71,7 @@ def merge(
                 keys = [key for key in studies_in(theirs) if study is None or key == (study, profile or "")]
                 found = [record_of(theirs, *key) for key in keys]
                 ids = _all_runs(theirs) if study is None else _runs_of(found)
-                _copy_first(engine, theirs, ids, merged)
+                _copy_first(url, engine, theirs, ids, merged)
                 for batch in _batches(ids):
                     with engine.begin() as mine:
                         _join(mine, theirs, batch, name_of(other), merged)
@@ -119,11 +119,11 @@ def _batches(ids: Sequence[str]) -> Iterable[Sequence[str]]:
     return (ids[first : first + BATCH] for first in range(0, len(ids), BATCH))
 
 
-def _copy_first(engine: Engine, theirs: Connection, ids: Sequence[str], merged: Merged) -> None:
+def _copy_first(url: str | Path, engine: Engine, theirs: Connection, ids: Sequence[str], merged: Merged) -> None:
     """Copies the database, once, before a result of it may be replaced."""
     if merged.copy is not None:
         return
-    with engine.connect() as mine:
+    with open_engine(url, write=False).connect() as mine:
         replaces = any(_replaces(mine, theirs, batch) for batch in _batches(ids))
     if replaces:
         merged.copy = back_up(engine, "merge")
