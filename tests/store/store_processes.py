@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from sqlalchemy import text
 
 from harness.store import database, migrations
+from harness.store import merge as merging
 from harness.store.database import collect
 from harness.store.engine import open_engine
 from harness.store.frames import Database
@@ -86,3 +87,8 @@ def copy_slowly(url, inside):
     connect = sqlite3.connect
     migrations.sqlite3 = SimpleNamespace(connect=lambda file: connect(file, factory=Slow))
     Database(url)
+
+
+def merge_in_small_batches(url, other):
+    merging.BATCH = 3
+    merging.merge(url, [other])

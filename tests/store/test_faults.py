@@ -14,7 +14,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from store_processes import collect_at_once, collect_in_small_batches, copy_slowly, upgrade_slowly
+from store_processes import (
+    collect_at_once,
+    collect_in_small_batches,
+    copy_slowly,
+    merge_in_small_batches,
+    upgrade_slowly,
+)
 from store_samples import make_result, make_spec, run_it
 
 from harness.errors import StoreError
@@ -85,6 +91,24 @@ def test_a_collector_that_is_killed_at_any_moment_leaves_a_database_that_the_nex
             assert (measurements, attempts) == (3 * runs, runs)
     collect(url, tmp_path)
     assert whole(url) == (60, 180, 60)
+
+
+def test_a_merge_that_is_killed_at_any_moment_can_be_begun_again_and_brings_every_row_once(tmp_path):
+    finish(tmp_path / "cluster", 60)
+    cluster, url = f"sqlite:///{tmp_path}/cluster.db", f"sqlite:///{tmp_path}/harness.db"
+    collect(cluster, tmp_path / "cluster")
+    record_study(url, "s", None, [])
+    chance = random.Random(1)
+    for _ in range(5):
+        merger = PROCESSES.Process(target=merge_in_small_batches, args=(url, cluster))
+        merger.start()
+        time.sleep(chance.uniform(0.05, 0.3))
+        merger.kill()
+        merger.join()
+        runs, measurements, attempts = whole(url)
+        assert (measurements, attempts) == (3 * runs, runs)
+    merge(url, [cluster])
+    assert whole(url) == whole(cluster) == (60, 180, 60)
 
 
 def old_database(path):
