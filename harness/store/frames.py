@@ -46,25 +46,29 @@ What did they cost, and which runs are missing?
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Table, select
+from numpy.typing import NDArray
+from sqlalchemy import Select, Table, Text, cast, select
 
 from harness.errors import StudyError, did_you_mean
-from harness.specs import RunSpec
 from harness.store import schema, tuning_tables
+from harness.store.chosen import Chosen
+from harness.store.columns import as_lists, gathered, unpacked, with_axes
 from harness.store.engine import open_engine, told_by_database
-from harness.store.labels import method_labels, varying_paths
-from harness.store.packing import unpack
+from harness.store.labels import method_labels
 
 __all__ = ["Database", "method_labels"]
 
 Row = dict[str, Any]
+
+FEW = 500
+"""So many runs are asked for by their ids; of more, all rows are read."""
+AT_ONCE = 20_000
 
 
 class Database:
@@ -77,6 +81,7 @@ class Database:
     def __init__(self, path_or_url: str | Path) -> None:
         self._url = path_or_url
         self._engine = open_engine(path_or_url, write=False)
+        self._last: Chosen | None = None
 
     def studies(self) -> pd.DataFrame:
         """One row a study and profile: study, profile (None without one), question, recorded, runs, and `about`."""
@@ -104,45 +109,65 @@ class Database:
 
     def configurations(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
         """One row a run: `run_id` and every dotted path of its spec, varying or not; None where a run has none."""
-        chosen = self._chosen(study, profile)
-        rows = [{"run_id": run_id, **flat} for run_id, flat in zip(chosen.ids, chosen.flats, strict=True)]
-        paths = list(dict.fromkeys(["run_id", *(path for row in rows for path in row)]))
-        return pd.DataFrame({path: pd.Series([row.get(path) for row in rows], dtype=object) for path in paths})
+        return self._chosen(study, profile).configurations()
 
     def measurements(
-        self, study: str | None = None, *, selection: str | None = None, profile: str | None = None
+        self, study: str | None = None, *, selection: str | None = None, profile: str | None = None, **only: Any
     ) -> pd.DataFrame:
-        """One row a number: split, metric, selection (the rule for the epoch), epoch, value."""
-        chosen = self._chosen(study, profile)
-        columns = ["run_id", "split", "metric", "selection", "epoch", "value"]
-        rows = self._of_runs(schema.measurements, columns, chosen)
-        return chosen.frame([row for row in rows if selection in (None, row["selection"])], columns)
+        """One row a number: split, metric, selection (the rule for the epoch), epoch, value. `only`: see `curves`."""
+        columns = ["split", "metric", "selection", "epoch", "value"]
+        wanted = {} if selection is None else {"selection": selection}
+        return self._tidy(schema.measurements, columns, study, profile, wanted, **only)
 
-    def curves(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
-        """One row a number and epoch: split, metric, epoch, value (nan where it is not defined)."""
-        chosen = self._chosen(study, profile)
-        columns = ["run_id", "split", "metric"]
-        rows = self._of_runs(schema.curves, [*columns, "epochs", "scale", "numbers"], chosen)
-        frame, epochs = chosen.frame(rows, columns), self._lists(schema.epoch_lists, rows)
-        return _unpacked(frame, rows, "numbers", len(columns), "epoch", epochs).astype({"epoch": int})
+    def curves(self, study: str | None = None, *, profile: str | None = None, **only: Any) -> pd.DataFrame:
+        """One row a number and epoch: split, metric, epoch, value (nan where it is not defined).
 
-    def spectra(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
-        """One row a spectrum: split, selection, epoch, values (a list, largest first)."""
-        chosen = self._chosen(study, profile)
-        columns = ["run_id", "split", "selection", "epoch"]
-        rows = self._of_runs(schema.spectra, [*columns, "scale", "singular_values"], chosen)
-        values, lengths = unpack([row["singular_values"] for row in rows], [row["scale"] for row in rows])
-        parts = np.split(values, np.cumsum(lengths)[:-1]) if rows else []
-        rows = [{**row, "values": part.tolist()} for row, part in zip(rows, parts, strict=True)]
-        return chosen.frame(rows, [*columns, "values"])
+        What only some want can be asked for by `split="test"` and `metrics=[...]`. With `axes=False` nothing but
+        `run_id` says what the runs are, and texts are categories: so millions of numbers take no more than they must.
+        """
+        columns = ["split", "metric", "epochs", "scale", "numbers"]
+        return self._tidy(schema.curves, columns, study, profile, {}, **only)
 
-    def class_scores(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
-        """One row a class and number: split, metric, selection, epoch, class, value."""
+    def spectra(
+        self, study: str | None = None, *, selection: str | None = None, profile: str | None = None, **only: Any
+    ) -> pd.DataFrame:
+        """One row a spectrum: split, selection, epoch, values (a list, largest first). `only`: see `curves`.
+
+        Without axes the values are arrays.
+        """
+        columns = ["split", "selection", "epoch", "scale", "singular_values"]
+        wanted = {} if selection is None else {"selection": selection}
+        return self._tidy(schema.spectra, columns, study, profile, wanted, **only)
+
+    def class_scores(self, study: str | None = None, *, profile: str | None = None, **only: Any) -> pd.DataFrame:
+        """One row a class and number: split, metric, selection, epoch, class, value. `only`: see `curves`."""
+        columns = ["split", "metric", "selection", "epoch", "class_list", "scale", "scores"]
+        return self._tidy(schema.class_scores, columns, study, profile, {}, **only)
+
+    def _tidy(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        study: str | None,
+        profile: str | None,
+        where: dict[str, Any],
+        *,
+        split: str | None = None,
+        metrics: Sequence[str] | None = None,
+        axes: bool = True,
+    ) -> pd.DataFrame:
         chosen = self._chosen(study, profile)
-        columns = ["run_id", "split", "metric", "selection", "epoch"]
-        rows = self._of_runs(schema.class_scores, [*columns, "class_list", "scale", "scores"], chosen)
-        frame, names = chosen.frame(rows, columns), self._lists(schema.class_lists, rows)
-        return _unpacked(frame, rows, "scores", len(columns), "class", names)
+        where |= {"split": split} if split is not None else {}
+        where |= {"metric": list(metrics)} if metrics is not None else {}
+        frame = self._gathered(table, ["run_id", *columns], where, chosen)
+        if table is schema.curves:
+            frame = unpacked(frame, "numbers", "epoch", self._lists(schema.epoch_lists), "epochs")
+            frame = frame.astype({"epoch": int})
+        elif table is schema.class_scores:
+            frame = unpacked(frame, "scores", "class", self._lists(schema.class_lists), "class_list")
+        elif table is schema.spectra:
+            frame = as_lists(frame, plain=axes)
+        return with_axes(frame, chosen) if axes else frame
 
     def attempts(self, study: str | None = None, *, profile: str | None = None) -> pd.DataFrame:
         """One row for each time a run was worked on.
@@ -168,12 +193,11 @@ class Database:
         rows = sorted((row for row in found if row["run_id"] in place), key=lambda row: place[row["run_id"]])
         return chosen.frame(rows, columns)
 
-    def _lists(self, table: Table, rows: Sequence[Row]) -> list[list[Any]]:
-        """For each row the list that it refers to."""
+    def _lists(self, table: Table) -> dict[str, NDArray[Any]]:
+        """What rows refer to by the key of a list."""
         (key,) = table.primary_key
         (content,) = (column for column in table.columns if column is not key)
-        found = {row[key.name]: row[content.name] for row in self._select(table, [key.name, content.name])}
-        return [found[row[key.name]] for row in rows]
+        return {row[key.name]: np.array(row[content.name]) for row in self._select(table, [key.name, content.name])}
 
     def trials(self, study: str, *, profile: str | None = None) -> pd.DataFrame:
         """One row a trial of a tuned study, in the order of the trials of each method.
@@ -202,14 +226,21 @@ class Database:
 
     def _chosen(self, study: str | None, profile: str | None) -> Chosen:
         """The runs of a study in its order, or all. Raises StudyError when the study is not in the database."""
-        columns = ["run_id", "spec"]
-        if study is None:
-            return Chosen(self._select(schema.runs, columns, order=["run_id"]), everything=True)
-        key = {"study": study, "profile": self._profile(study, profile)}
-        members = self._select(schema.study_runs, ["run_id"], key, order=["position"])
-        wanted = {row["run_id"] for row in members}
-        specs = {row["run_id"]: row for row in self._select(schema.runs, columns) if row["run_id"] in wanted}
-        return Chosen([specs[row["run_id"]] for row in members])
+        key = {} if study is None else {"study": study, "profile": self._profile(study, profile)}
+        table, order = (schema.study_runs, ["position"]) if key else (schema.runs, ["run_id"])
+        ids = [row["run_id"] for row in self._select(table, ["run_id"], key, order=order)]
+        # What a run is never changes, so the same ids are the same runs; a report asks for them many times.
+        if self._last is None or self._last.ids != ids or self._last.everything != (study is None):
+            self._last = Chosen(self._specs(ids), everything=study is None)
+        return self._last
+
+    def _specs(self, ids: Sequence[str]) -> list[tuple[str, str]]:
+        """Of each run its spec as JSON text."""
+        query = select(schema.runs.c.run_id, cast(schema.runs.c.spec, Text).label("spec"))
+        query = query.where(schema.runs.c.run_id.in_(ids)) if len(ids) <= FEW else query
+        with told_by_database(self._url), self._engine.connect() as connection:
+            found = {row.run_id: row.spec for row in connection.execute(query)}
+        return [(run_id, found[run_id]) for run_id in ids]
 
     def _profile(self, study: str, profile: str | None) -> str:
         known = self._select(schema.studies, ["study", "profile"], order=["recorded"])
@@ -228,7 +259,7 @@ class Database:
         """The rows of the chosen runs, run by run in their order."""
         # Asking for each of thousands of ids would be slower than passing over the rows of other studies.
         ids = None if chosen.everything else chosen.ids
-        few = ids if ids is not None and len(ids) <= 500 else None
+        few = ids if ids is not None and len(ids) <= FEW else None
         rows = self._select(
             table, columns, {"run_id": few} if few is not None else {}, table.primary_key.columns.keys()
         )
@@ -238,50 +269,24 @@ class Database:
                 by_run[row["run_id"]].append(row)
         return [row for run_id in chosen.ids for row in by_run[run_id]]
 
+    def _gathered(self, table: Table, columns: Sequence[str], where: dict[str, Any], chosen: Chosen) -> pd.DataFrame:
+        if not chosen.everything and len(chosen.ids) <= FEW:
+            where = {**where, "run_id": chosen.ids}
+        query = self._query(table, columns, where, table.primary_key.columns.keys())
+        with told_by_database(self._url), self._engine.connect() as connection:
+            result = connection.execution_options(stream_results=True).execute(query)
+            return gathered(result.partitions(AT_ONCE), columns, chosen)
+
     def _select(
         self, table: Table, columns: Sequence[str], where: dict[str, Any] | None = None, order: Sequence[str] = ()
     ) -> list[Row]:
-        query = select(*(table.c[name] for name in columns)).order_by(*(table.c[name] for name in order))
-        for name, value in (where or {}).items():
-            query = query.where(table.c[name].in_(value) if isinstance(value, list) else table.c[name] == value)
+        query = self._query(table, columns, where or {}, order)
         with told_by_database(self._url), self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
-
-def _unpacked(
-    frame: pd.DataFrame, rows: Sequence[Row], packed: str, place: int, name: str, lists: list[list[Any]]
-) -> pd.DataFrame:
-    """A frame with a line for each packed row as one with a line for each number of it.
-
-    At `place` stand what the numbers are of, under `name`, and the numbers as `value`.
-    """
-    values, lengths = unpack([row[packed] for row in rows], [row["scale"] for row in rows])
-    long = frame.take(np.repeat(np.arange(len(rows)), lengths)).reset_index(drop=True)
-    long.insert(place, name, list(itertools.chain.from_iterable(lists)))
-    long.insert(place + 1, "value", values)
-    return long
-
-
-class Chosen:
-    """The runs that were asked for, with what every frame says of them."""
-
-    def __init__(self, rows: Sequence[Row], everything: bool = False) -> None:
-        specs = [RunSpec.from_dict(row["spec"]) for row in rows]
-        self.ids = [str(row["run_id"]) for row in rows]
-        self.everything = everything
-        self.paths = varying_paths(specs)
-        labels = method_labels(specs)
-        self.flats = [spec.flat() for spec in specs]
-        self._about = {
-            run_id: {**{path: flat.get(path) for path in self.paths}, "method": labels[spec.run_id]}
-            for run_id, spec, flat in zip(self.ids, specs, self.flats, strict=True)
-        }
-
-    def frame(self, rows: Sequence[Row], first: Sequence[str], after: Sequence[str] = ()) -> pd.DataFrame:
-        """Rows with a `run_id` as a frame: the columns `first`, the axes, the method, the columns `after`."""
-        columns = [*first, *self.paths, "method", *after]
-        about = self._about
-        data = {name: [row.get(name) for row in rows] for name in (*first, *after)}
-        for name in (*self.paths, "method"):
-            data[name] = [about[row["run_id"]][name] for row in rows]
-        return pd.DataFrame(data, columns=columns)
+    @staticmethod
+    def _query(table: Table, columns: Sequence[str], where: dict[str, Any], order: Sequence[str]) -> Select[Any]:
+        query = select(*(table.c[name] for name in columns)).order_by(*(table.c[name] for name in order))
+        for name, value in where.items():
+            query = query.where(table.c[name].in_(value) if isinstance(value, list) else table.c[name] == value)
+        return query

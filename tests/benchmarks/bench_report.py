@@ -71,7 +71,9 @@ def report(path: Path) -> None:
     whole = took.pop("whole report")
     for name, spent in took.items():
         print(line(name, spent))
-    print(line("rest", [whole[0] - sum(each[0] for each in took.values()), whole[1] - sum(s[1] for s in took.values())]))
+    print(
+        line("rest", [whole[0] - sum(each[0] for each in took.values()), whole[1] - sum(s[1] for s in took.values())])
+    )
     print(line("whole report", whole))
     print(f"{memory():,.0f} MB of memory at most, {began:,.0f} MB before; {page.stat().st_size / 1e6:.2f} MB of page")
 
