@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
@@ -11,11 +12,15 @@ import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import harness
+from harness.registry import LOADERS
+from harness.specs import KINDS, SPLITS
 
 LIBRARIES = (
     "torch",
@@ -34,6 +39,9 @@ LIBRARIES = (
 )
 """Packages that can move a number or a result; those that are not installed are left out."""
 
+_LIBRARY = {prefix for _, prefix in LOADERS}
+"""What stands before a colon and is no lab's package: its version is among those of the libraries."""
+
 
 def provenance() -> dict[str, Any]:
     """Plain JSON values under fixed names.
@@ -42,6 +50,52 @@ def provenance() -> dict[str, Any]:
     not run from a checkout; `python`, `libraries` (name -> version), `host`, `cpu`, `cores`, `threads`, `command`.
     """
     return {**_fixed(), "libraries": dict(_libraries()), "threads": os.environ.get("OMP_NUM_THREADS")}
+
+
+def code_of_parts(spec: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The code of those parts of a run's spec that are somebody else's: import path -> what is known of it.
+
+    `version` of its package, `commit` and `dirty` of its checkout, `sha256` of all Python files of its package.
+    """
+    chosen = [spec[kind] for kind in KINDS if spec.get(kind)]
+    chosen += [family for split in SPLITS for family in spec["evaluation"].get(split, [])]
+    names = sorted({choice["name"] for choice in chosen if ":" in choice["name"]})
+    return {name: dict(_code_of(name.partition(":")[0])) for name in names if name.partition(":")[0] not in _LIBRARY}
+
+
+@cache
+def _code_of(module: str) -> dict[str, str]:
+    top = module.partition(".")[0]
+    files = _files_of(top)
+    told: dict[str, str | None] = {"version": _version_of(top)}
+    if files:
+        file = files[0].resolve()
+        folder = next((above for above in file.parents if (above / ".git").exists()), None)
+        # A package that is installed below somebody's checkout, as in its .venv, is no part of it.
+        if folder and _git(folder, "ls-files", "--error-unmatch", "--", str(file)) is not None:
+            told["commit"], told["dirty"] = _checkout(folder, "*.py")
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(file.name.encode() + b"\0" + _content(file))
+        told["sha256"] = digest.hexdigest()
+    return {name: value for name, value in told.items() if value}
+
+
+def _files_of(package: str) -> list[Path]:
+    """The Python files of a package, or of a module that is one file."""
+    with suppress(ImportError, ValueError, AttributeError):
+        found = importlib.util.find_spec(package)
+        folders = list(found.submodule_search_locations or ()) if found else []
+        if folders:
+            return sorted(file for folder in folders for file in Path(folder).rglob("*.py"))
+        if found and found.origin and Path(found.origin).is_file():
+            return [Path(found.origin)]
+    return []
+
+
+def _version_of(package: str) -> str | None:
+    names = importlib.metadata.packages_distributions().get(package, [])
+    return importlib.metadata.version(names[0]) if names else None
 
 
 @cache
@@ -71,7 +125,7 @@ def _libraries() -> dict[str, str]:
     return versions
 
 
-def _checkout(folder: Path) -> tuple[str | None, str | None]:
+def _checkout(folder: Path, part: str = "harness") -> tuple[str | None, str | None]:
     """Commit and digest of what differs from it; (None, None) outside a checkout, without git, or if git refuses."""
     if not (folder / ".git").exists():
         return None, None
@@ -79,7 +133,7 @@ def _checkout(folder: Path) -> tuple[str | None, str | None]:
     if commit is None:
         return None, None
     changes = _git(folder, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--binary")
-    untracked = _git(folder, "ls-files", "--others", "--exclude-standard", "--", "harness")
+    untracked = _git(folder, "ls-files", "--others", "--exclude-standard", "--", part)
     digest = hashlib.sha256(changes or b"")
     for name in sorted((untracked or b"").decode(errors="surrogateescape").splitlines()):
         digest.update(name.encode(errors="surrogateescape") + b"\0" + _content(folder / name))

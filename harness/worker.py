@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from harness.dispatch.own_job import WARNING, own_job, requeue_own_job, seconds_left
 from harness.dispatch.site import SIGNAL_GRAIN_S
 from harness.errors import Interrupted, StoreError
-from harness.provenance import provenance
+from harness.provenance import code_of_parts, provenance
 from harness.specs import RunResult
 from harness.store.attempts import cause_of_death
 from harness.store.files import utc_now
@@ -210,8 +210,10 @@ def train(folder: RunFolder, lease: Lease, worker: Worker, stop: Stop) -> RunRes
     print(f"{utc_now()} begin {spec.run_id}: {spec.objective.name}, seed {spec.seed}, on {lease.owner.host}")
     result = execute(spec, worker.context(folder, lease, stop))
     print(f"{utc_now()} end {spec.run_id}: {result.state}", result.traceback or "")
-    made: dict[str, Any] = provenance() | {"threads": worker.threads} | result.provenance
-    return replace(result, provenance=made)
+    when = {"began": lease.owner.begun, "ended": utc_now()}
+    here: dict[str, Any] = provenance() | {"device": worker.device, "threads": worker.threads} | own_job() | when
+    code = code_of_parts(spec.to_dict())
+    return replace(result, provenance=here | ({"parts": code} if code else {}) | result.provenance)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import typer
 from harness import __version__
 from harness.cli import database
 from harness.cli.doctor import doctor
+from harness.cli.explain import explain
 from harness.cli.measure import measure
 from harness.cli.parts import parts
 from harness.cli.places import DATA_HELP, DB_HELP, RESULTS_HELP, Before
@@ -18,7 +19,7 @@ from harness.cli.prepare import prepare
 from harness.cli.report import report
 from harness.cli.runs import cancel, run, work
 from harness.cli.status import retry, status
-from harness.cli.studies import check, explain
+from harness.cli.studies import check
 from harness.cli.tune import tune, unseal
 from harness.cli.verify import verify_resume
 

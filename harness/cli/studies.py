@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.display import message
-from harness.cli.places import DataOption, ResultsOption, places
+from harness.cli.places import DataOption, places
 from harness.errors import StudyError
 
 if TYPE_CHECKING:
@@ -84,23 +84,3 @@ def every_profile(
     yield first
     for other in first.profiles if profile is None else ():
         yield load(study, other, settings, only, data)
-
-
-def explain(
-    context: typer.Context,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run id, or its first digits.")],
-    other: Annotated[str | None, typer.Argument(metavar="[OTHER]", help="Another run: show what differs.")] = None,
-    results: ResultsOption = None,
-) -> None:
-    """What is in a run's identity; with two runs, what differs between them."""
-    from harness.store.spool import find_run
-
-    place = places(context, results)
-    first = find_run(place.results, run_id).read_spec().flat()
-    second = find_run(place.results, other).read_spec().flat() if other else None
-    for path in sorted(set(first) | set(second or {})):
-        mine, theirs = first.get(path, "-"), (second or {}).get(path, "-")
-        if second is None:
-            typer.echo(f"{path:40} {mine}")
-        elif mine != theirs:
-            typer.echo(f"{path:40} {mine}  |  {theirs}")

@@ -33,7 +33,8 @@ from harness.training.assemble import Context, Parts, assemble
 from harness.training.checkpoint import Checkpoint
 from harness.training.epoch import Look, due, embed, train_one_epoch
 from harness.training.evidence import write_evidence
-from harness.training.execute import cause_of, device_name, forget_peak_memory, result
+from harness.training.execute import cause_of, forget_peak_memory, result
+from harness.training.gpu import device_name
 from harness.training.history import History
 from harness.training.measure import measure_all
 from harness.training.precision import tensorfloat32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ class Parts:
     families: dict[str, dict[str, Family]]  # split -> name -> family of metrics
     device: torch.device
     teller: Teller
+    weights_digest: str | None = None  # of the weights that the backbone began with, where it did not begin at random
 
 
 def assemble(spec: RunSpec, context: Context) -> Parts:
@@ -82,6 +84,7 @@ def assemble(spec: RunSpec, context: Context) -> Parts:
         if isinstance(data.bank, FeatureBank)
         else BACKBONES.build(spec.backbone, data_root=context.data_root)
     )
+    weights_digest = digest_of_weights(spec, backbone)
     layer_norm = bool(spec.backbone.options.get("layer_norm"))
     network = EmbeddingNetwork(backbone, dim, objective_class.normalize, layer_norm)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -111,7 +114,30 @@ def assemble(spec: RunSpec, context: Context) -> Parts:
         families={split: _families(choices) for split, choices in asked_for(spec).items()},
         device=device,
         teller=teller,
+        weights_digest=weights_digest,
     )
+
+
+def digest_of_weights(spec: RunSpec, backbone: nn.Module) -> str | None:
+    """The SHA-256 of a file of weights, or of the tensors of weights that are said by name; None for random ones.
+
+    None also for a frozen backbone with weights by name, whose features were computed before.
+    """
+    options = spec.backbone.options
+    if options.get("weights", "none") == "none" or options.get("weights_sha256"):
+        return str(options.get("weights_sha256") or "") or None
+    state = backbone.state_dict()
+    if not state:
+        return None
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(name.encode() + b"\0" + _bytes_of(tensor))
+    return digest.hexdigest()
+
+
+def _bytes_of(tensor: Tensor) -> bytes:
+    # As bytes, because numpy does not know every type of torch.
+    return tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def _open(spec: RunSpec, context: Context, device: torch.device, teller: Teller) -> TrainingData:

@@ -14,6 +14,7 @@ from harness.training.assemble import Context, Parts, assemble
 from harness.training.checkpoint import Checkpoint
 from harness.training.epoch import Look, evaluate, look, timed, train_one_epoch
 from harness.training.evidence import write_evidence
+from harness.training.gpu import about_device, metered
 from harness.training.history import History
 from harness.training.precision import tensorfloat32
 from harness.training.sealed import is_look, keep_weights, last_of
@@ -44,7 +45,7 @@ def train(spec: RunSpec, context: Context) -> RunResult:
     parts.teller.begin(history, checkpoint.steps_under_way)
     looks: dict[str, Look] | None = None
     while history.epoch < spec.training.epochs:
-        with timed(history, "total_seconds"):
+        with timed(history, "total_seconds"), metered(history, parts.device):
             looks = run_epoch(parts, history, context, checkpoint)
         parts.teller.epoch(history)
     if context.evidence is not None:
@@ -104,7 +105,8 @@ def result(parts: Parts, history: History) -> RunResult:
             "data_digest": parts.data.digest,
             "split_digest": parts.data.split_digest,
             "classes": dict(parts.data.class_digests),
-            "device": device_name(parts.device),
+            **({"weights_digest": parts.weights_digest} if parts.weights_digest else {}),
+            **about_device(parts.device),
             "torch": torch.__version__,
         },
     )
@@ -122,11 +124,6 @@ def peak_memory(device: torch.device) -> dict[str, float]:
     if device.type != "cuda":
         return {}
     return {"peak_device_memory_mb": torch.cuda.max_memory_allocated(device) / 2**20}
-
-
-def device_name(device: torch.device) -> str:
-    """The device as its maker calls it."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def failure(spec: RunSpec, error: Exception) -> RunResult:
