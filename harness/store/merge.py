@@ -23,7 +23,7 @@ from harness.store.engine import open_engine, parse, told_by_database
 from harness.store.migrations import back_up
 from harness.store.rows import Row
 from harness.store.sources import name_of, opened
-from harness.store.study_records import combined, insert, put_record, record_of, studies_in
+from harness.store.study_records import checked, combined, insert, put_record, record_of, studies_in
 
 BATCH = 200
 _STATES = ("pending", "running", "failed", "done")
@@ -69,7 +69,7 @@ def merge(
             engine = open_engine(url, write=True)
             with told_by_database(source), open_engine(source, write=False).connect() as theirs:
                 keys = [key for key in studies_in(theirs) if study is None or key == (study, profile or "")]
-                found = [record_of(theirs, *key) for key in keys]
+                found = [checked(record_of(theirs, *key), name_of(other)) for key in keys]
                 ids = _all_runs(theirs) if study is None else _runs_of(found)
                 _copy_first(url, engine, theirs, ids, merged)
                 for batch in _batches(ids):

@@ -7,6 +7,7 @@ test classes. With these files and the run folders `harness db rebuild` makes th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,24 @@ def read_record(path: Path) -> Record | None:
         wrong = [name for name, kind in _KINDS.items() if not isinstance(record[name], kind)]
         if wrong or not all(isinstance(id, str) for id in record["runs"]):
             raise TypeError(", ".join(wrong or ["runs"]))
-        return record
+        return checked(record, str(path))
     except (KeyError, TypeError) as error:
         raise StoreError(f"{path} is not the record of a study ({type(error).__name__} {error}); delete it") from error
 
 
+def checked(record: Record, place: str) -> Record:
+    """The record as it is.
+
+    Raises StoreError where study or profile could not be the name of a folder: reports are written to folders of their
+    names, and a record may come from somebody else.
+    """
+    for name in (record["study"], record["profile"]):
+        if re.search(r"[/\\\0]", name) or name in (".", "..") or len(name) > _LONGEST_NAME:
+            raise StoreError(f"{place} has a study that is named {name!r}, which cannot be the name of a folder")
+    return record
+
+
+_LONGEST_NAME = 200
 _TEXT = (str, type(None))
 _KINDS: dict[str, Any] = {
     "study": str,

@@ -150,6 +150,18 @@ def test_the_same_numbers_from_two_places_are_no_conflict(tmp_path):
     assert (found.twice, found.conflicts) == (1, [])
 
 
+@pytest.mark.parametrize(
+    ("study", "profile"), [("../outside", None), ("a\\b", None), ("..", None), ("fair", "../../up")]
+)
+def test_a_study_whose_report_would_be_written_elsewhere_is_refused(tmp_path, laptop_and_cluster, study, profile):
+    laptop, cluster = laptop_and_cluster
+    record_study(cluster, study, profile, [])
+    before = everything(laptop)
+    with pytest.raises(StoreError, match="cannot be the name of a folder"):
+        merge(laptop, [cluster])
+    assert everything(laptop) == before
+
+
 def test_only_what_belongs_to_a_study_is_taken_when_one_is_named(tmp_path, laptop_and_cluster):
     _, cluster = laptop_and_cluster
     other = make_spec(seed=9)

@@ -100,6 +100,7 @@ def test_a_rebuild_says_what_has_no_folder_any_more(tmp_path):
         (lambda text: text.replace('"format": 1', '"format": 9'), "format 9"),
         (lambda text: text.replace('"runs"', '"ruins"'), "not the record of a study"),
         (lambda text: "[]", "not the record of a study"),
+        (lambda text: text.replace('"study": "fair"', '"study": "../fair"'), "cannot be the name of a folder"),
         (lambda text: text.replace('"about": {', '"about": 7, "x": {'), "not the record of a study"),
     ],
 )
