@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.report.evidence import Evidence
+from harness.report.evidence import Evidence, plain
 from harness.report.names import QUALITY, metric, number
 
 MOST_RUNS = 3000
@@ -26,9 +26,11 @@ def behind(evidence: Evidence) -> dict[str, Any]:
     configurations = {row["cell"]: _without_seed(evidence.configurations[row["run_id"]]) for row in cells}
     shared = _shared(list(configurations.values()))
     names = _told(evidence)
-    lines = _lines(evidence, names)
-    curves = [_curves(evidence, split, name) for split, name in CURVES]
-    runs = {cell: list(rows["run_id"]) for cell, rows in evidence.runs.groupby("cell", sort=False)}
+    told = {row["cell"] for row in cells}
+    own = evidence.runs[evidence.runs["cell"].isin(told)]
+    runs = {cell: list(rows["run_id"]) for cell, rows in own.groupby("cell", sort=False)}
+    lines = _lines(evidence, names, own)
+    curves = [_curves(evidence, split, name, set(own["run_id"])) for split, name in CURVES]
     return {
         "shared": shared,
         "metrics": [metric(name).title for name in names],
@@ -49,8 +51,9 @@ def all_runs(evidence: Evidence) -> pd.DataFrame:
     """One row a run, whatever its state: what it was, what became of it, its metrics and its configuration."""
     own = ["setting", "method", "seed", "run_id", "state", "cause", "message"]
     values = evidence.measurements
-    names = values["split"] + "." + values["metric"]
-    numbers = values.assign(name=names).pivot_table(index="run_id", columns="name", values="value", aggfunc="last")
+    wide = values.pivot_table(index="run_id", columns=["split", "metric"], values="value", aggfunc="last")
+    numbers = wide.set_axis([f"{split}.{name}" for split, name in wide.columns], axis=1)
+    numbers = numbers.set_axis(numbers.index.astype(object), axis=0).sort_index(axis=1)
     known = pd.DataFrame.from_dict(evidence.configurations, orient="index").drop(columns="seed", errors="ignore")
     runs = evidence.runs[own].set_index("run_id", drop=False)
     return runs.join(numbers).join(known).reset_index(drop=True)
@@ -90,15 +93,16 @@ def _told(evidence: Evidence) -> list[str]:
     return [name for name in (*QUALITY, "density", "rho") if name in evidence.metrics("test")]
 
 
-def _lines(evidence: Evidence, names: list[str]) -> dict[str, dict[str, Any]]:
-    """run_id -> what the page tells of a run."""
+def _lines(evidence: Evidence, names: list[str], runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """run_id -> what the page tells of some runs."""
     values = evidence.measurements[evidence.measurements["split"] == "test"]
+    values = plain(values[values["run_id"].isin(runs["run_id"])])
     table = values.pivot_table(index="run_id", columns="metric", values="value", aggfunc="last").reindex(columns=names)
     numbers = dict(zip(table.index, table.to_numpy(dtype=float), strict=True))
     epochs = values.groupby("run_id")["epoch"].max().to_dict() if len(values) else {}
     nothing = np.full(len(names), math.nan)
     lines = {}
-    for run in evidence.runs[["run_id", "seed", "state", "cause"]].to_dict("records"):
+    for run in runs[["run_id", "seed", "state", "cause"]].to_dict("records"):
         pairs = zip(names, numbers.get(run["run_id"], nothing), strict=True)
         reason = "" if _absent(run["cause"]) else f" ({str(run['cause']).replace('_', ' ')})"
         lines[run["run_id"]] = {
@@ -115,10 +119,10 @@ def _absent(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
-def _curves(evidence: Evidence, split: str, name: str) -> Any:
+def _curves(evidence: Evidence, split: str, name: str, runs: set[str]) -> Any:
     """A function from run ids to a chart of their curves: title, ends of both axes and points for `<polyline>`."""
-    curves = evidence.curves
-    chosen = curves[(curves["split"] == split) & (curves["metric"] == name) & np.isfinite(curves["value"])]
+    curves = evidence.curves(split, (name,))
+    chosen = plain(curves[curves["run_id"].isin(runs) & np.isfinite(curves["value"])])
     by_run = {run_id: rows[["epoch", "value"]].to_numpy(dtype=float) for run_id, rows in chosen.groupby("run_id")}
 
     def chart(run_ids: list[str]) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from harness.specs import KINDS
 from harness.specs import SELECTIONS as RULES
 
 CELL = ["setting", "method"]
+Curves = Callable[[str, tuple[str, ...]], pd.DataFrame]
 EQUIVALENCE = 0.25
 """Of studies that were recorded before they could say it."""
 SECTIONS = (*KINDS, "training", "optimizer", "evaluation")
@@ -42,14 +43,14 @@ class Frames(Protocol):
     def configurations(self, study: str, *, profile: str | None) -> pd.DataFrame:
         """One row a run with every dotted path of its spec."""
 
-    def measurements(self, study: str, *, selection: str, profile: str | None) -> pd.DataFrame:
-        """One row a number, of one selection rule."""
+    def measurements(self, study: str, *, selection: str, profile: str | None, **only: Any) -> pd.DataFrame:
+        """One row a number, of one selection rule; with `axes=False` without what the runs are."""
 
-    def curves(self, study: str, *, profile: str | None) -> pd.DataFrame:
-        """One row a run, split, metric and epoch."""
+    def curves(self, study: str, *, profile: str | None, **only: Any) -> pd.DataFrame:
+        """One row a run, split, metric and epoch, of one `split` and some `metrics`."""
 
-    def spectra(self, study: str, *, profile: str | None) -> pd.DataFrame:
-        """One row a run, split and selection; `values` is a list."""
+    def spectra(self, study: str, *, selection: str, profile: str | None, **only: Any) -> pd.DataFrame:
+        """One row a run, of one `split` and selection rule; `values` is a list."""
 
     def estimates(self, study: str, *, profile: str | None) -> pd.DataFrame:
         """One row a run whose time was foreseen: seconds, cost, source, device."""
@@ -66,8 +67,9 @@ class Evidence:
     """Everything one report rests on.
 
     `runs` has one row a run, all states; `configurations` maps a run_id to every setting by its dotted path, whether it
-    varies or not; `estimates` has the runs that were planned; `measurements` (of the one selection rule), `curves` and
-    `spectra` have only done runs and carry setting, method, regularizer and seed of their run.
+    varies or not; `estimates` has the runs that were planned; `measurements` (of the one selection rule) and `spectra`
+    (of the training classes) have only done runs and carry setting, method, regularizer and seed of their run. Their
+    texts are categories; `curves` reads those of some metrics of a split, in the same form, when they are asked for.
     """
 
     study: str
@@ -77,7 +79,7 @@ class Evidence:
     runs: pd.DataFrame
     configurations: dict[str, dict[str, Any]]
     measurements: pd.DataFrame
-    curves: pd.DataFrame
+    curves: Curves
     spectra: pd.DataFrame
     estimates: pd.DataFrame
     questions: dict[str, list[str]] = field(default_factory=dict)  # of a block of the grid -> its run ids
@@ -136,13 +138,23 @@ class Evidence:
 
     def values(self, metric: str, split: str) -> pd.DataFrame:
         """One number a done run: the measurements of one metric on one split; empty where there are none."""
-        chosen = self.measurements[(self.measurements["metric"] == metric) & (self.measurements["split"] == split)]
-        return pd.DataFrame(chosen[np.isfinite(chosen["value"])])
+        return plain(self._values(metric, split))
 
     def means(self, metric: str, split: str) -> dict[tuple[str, str], Mean]:
         """(setting, method) -> mean over seeds, for the cells that have a number."""
-        groups = self.values(metric, split).groupby(CELL, sort=False)["value"]
-        return {(str(key[0]), str(key[1])): t_interval(values.to_numpy()) for key, values in groups}
+        if (metric, split) not in self._means:
+            groups = self._values(metric, split).groupby(CELL, sort=False)["value"]
+            told = {(str(key[0]), str(key[1])): t_interval(values.to_numpy()) for key, values in groups}
+            self._means[metric, split] = told
+        return self._means[metric, split]
+
+    @cached_property
+    def _means(self) -> dict[tuple[str, str], dict[tuple[str, str], Mean]]:
+        return {}
+
+    def _values(self, metric: str, split: str) -> pd.DataFrame:
+        chosen = self.measurements[(self.measurements["metric"] == metric) & (self.measurements["split"] == split)]
+        return pd.DataFrame(chosen[np.isfinite(chosen["value"])])
 
     def metrics(self, split: str) -> set[str]:
         """Names of the metrics that at least one run has on a split."""
@@ -170,9 +182,9 @@ def read(
         selection,
         runs,
         configurations,
-        _of_runs(database.measurements(study, selection=selection, profile=profile), done),
-        _of_runs(database.curves(study, profile=profile), done),
-        _of_spectra(database.spectra(study, profile=profile), done, selection),
+        _of_runs(database.measurements(study, selection=selection, profile=profile, axes=False), done),
+        lru_cache(maxsize=1)(partial(_of_curves, database, study, profile, done)),
+        _of_runs(database.spectra(study, selection=selection, profile=profile, split="train", axes=False), done),
         database.estimates(study, profile=profile),
         _questions(database, study, profile),
         float(about.get("equivalence", EQUIVALENCE)),
@@ -284,22 +296,32 @@ def axes(runs: pd.DataFrame) -> list[str]:
 def _of_runs(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """The rows of done runs, with what is needed to group them."""
     own = [name for name in ("split", "metric", "selection", "epoch", "value", "values") if name in frame]
-    keys = runs[["run_id", *CELL, "objective", "regularizer", "seed"]]
-    joined = frame[["run_id", *own]].merge(keys, on="run_id", how="inner")
+    ids = frame["run_id"].astype("category").cat
+    place = pd.Index(runs["run_id"]).get_indexer(ids.categories)[ids.codes]
+    known = place >= 0
+    joined = frame.loc[known, ["run_id", *own]].reset_index(drop=True)
+    for name in (*CELL, "objective", "regularizer"):
+        joined[name] = runs[name].astype("category").array[place[known]]
+    joined["seed"] = runs["seed"].to_numpy()[place[known]]
     return joined.astype({"value": float}) if "value" in joined else joined
+
+
+def _of_curves(
+    database: Frames, study: str, profile: str | None, runs: pd.DataFrame, split: str, metrics: tuple[str, ...]
+) -> pd.DataFrame:
+    return _of_runs(database.curves(study, profile=profile, split=split, metrics=metrics, axes=False), runs)
+
+
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame with texts in place of categories."""
+    return frame.astype({name: object for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)})
 
 
 def _of_rules(database: Frames, study: str, profile: str | None, runs: pd.DataFrame) -> pd.DataFrame:
     """Measurements of the test classes by each selection rule; only read when asked for, for they are many."""
     frames = []
     for rule in RULES:
-        frame = database.measurements(study, selection=rule, profile=profile)
+        frame = database.measurements(study, selection=rule, profile=profile, split="test", axes=False)
         if len(frame):
-            frames.append(_of_runs(frame[frame["split"] == "test"], runs))
+            frames.append(_of_runs(frame, runs))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-
-
-def _of_spectra(frame: pd.DataFrame, runs: pd.DataFrame, selection: str) -> pd.DataFrame:
-    if "selection" in frame:
-        frame = frame[frame["selection"] == selection]
-    return _of_runs(frame, runs)

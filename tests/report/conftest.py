@@ -36,6 +36,13 @@ GRID = [
 ]
 
 
+def some_of(frame, **wanted):
+    """The rows that have one of the values wanted in each column."""
+    for name, values in wanted.items():
+        frame = frame if values is None else frame[frame[name].isin(values)]
+    return frame
+
+
 class FakeDatabase:
     """`harness.store.frames.Database` without a database."""
 
@@ -53,14 +60,14 @@ class FakeDatabase:
         axes = [name for name in self._runs if "." in name or name in (*KINDS, "seed")]
         return self._runs[["run_id", *axes]].assign(**{"backbone.embedding_dim": 64})
 
-    def measurements(self, study, *, selection, profile=None):
-        return self._measurements[self._measurements["selection"] == selection]
+    def measurements(self, study, *, selection, profile=None, split=None, axes=True):
+        return some_of(self._measurements, selection=[selection], split=split and [split])
 
-    def curves(self, study, *, profile=None):
-        return self._curves
+    def curves(self, study, *, profile=None, split, metrics, axes):
+        return some_of(self._curves, split=[split], metric=metrics)
 
-    def spectra(self, study, *, profile=None):
-        return self._spectra
+    def spectra(self, study, *, selection, profile=None, split, axes):
+        return some_of(self._spectra, selection=[selection], split=[split])
 
     def trials(self, study, *, profile=None):
         return pd.DataFrame(columns=["method", "trial", "state", "score"])

@@ -53,16 +53,17 @@ class SettingsDatabase:
         paths = [name for name in self.frame if "." in name or name in (*KINDS, "seed", "run_id")]
         return pd.DataFrame({path: pd.Series([row.get(path) for row in self.rows], dtype=object) for path in paths})
 
-    def measurements(self, study, *, selection, profile=None):
+    def measurements(self, study, *, selection, profile=None, split=None, axes=True):
         columns = ["run_id", "split", "metric", "selection", "epoch", "value"]
         frame = pd.DataFrame(self.numbers, columns=columns)
-        return frame[frame["selection"] == selection]
+        return frame[(frame["selection"] == selection) & (frame["split"].isin([split or "test", split or "train"]))]
 
-    def curves(self, study, *, profile=None):
+    def curves(self, study, *, profile=None, **_):
         return pd.DataFrame(columns=["run_id", "split", "metric", "epoch", "value"])
 
-    def spectra(self, study, *, profile=None):
-        return pd.DataFrame(self.singular, columns=["run_id", "split", "selection", "epoch", "values"])
+    def spectra(self, study, *, selection, profile=None, split, axes):
+        frame = pd.DataFrame(self.singular, columns=["run_id", "split", "selection", "epoch", "values"])
+        return frame[(frame["selection"] == selection) & (frame["split"] == split)]
 
     def trials(self, study, *, profile=None):
         return pd.DataFrame(columns=["method", "trial"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from harness.report.evidence import CELL, Evidence
+from harness.report.evidence import CELL, Evidence, plain
 from harness.report.names import DASH, SELECTIONS, number
 from harness.report.section import Table
 from harness.report.statistics import Mean, paired_difference, t_interval
@@ -22,7 +22,7 @@ def control(evidence: Evidence, runs: pd.DataFrame) -> pd.DataFrame:
     chosen = runs[(runs["miner"] == "smart") & (runs["regularizer"] == "none") & (runs["noise"] == 0)]
     if chosen.empty:
         return chosen
-    told = evidence.curves[(evidence.curves["split"] == "train") & evidence.curves["metric"].isin(TOLD)]
+    told = plain(evidence.curves("train", tuple(TOLD)))
     told = told[told["epoch"] >= SETTLED]
     wide = told.pivot_table(index=["run_id", "epoch"], columns="metric", values="value").reindex(columns=list(TOLD))
     wide["off_target"] = (wide["active_fraction"] - wide["target"]).abs()

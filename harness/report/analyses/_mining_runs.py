@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.report.evidence import Evidence
+from harness.report.evidence import Evidence, plain
 
 WITHIN = 0.005
 FINAL = 3
@@ -130,6 +130,6 @@ def converged(
 
 
 def _by_run(evidence: Evidence, split: str, metric: str) -> dict[str, pd.DataFrame]:
-    chosen = evidence.curves[(evidence.curves["split"] == split) & (evidence.curves["metric"] == metric)]
+    chosen = plain(evidence.curves(split, (metric,)))
     chosen = chosen[np.isfinite(chosen["value"])].sort_values("epoch")
     return {str(run_id): curve for run_id, curve in chosen.groupby("run_id", sort=False)}

@@ -10,7 +10,7 @@ import pandas as pd
 from harness.report import published
 from harness.report.analyses._nir_gains import PUBLISHED_NAMES, pairs
 from harness.report.analyses._nir_names import Cell, short_names
-from harness.report.evidence import CELL, Evidence
+from harness.report.evidence import CELL, Evidence, plain
 from harness.report.figures.nir import convergence_panels, ratio_panels
 from harness.report.names import number
 from harness.report.section import Drawing, Table
@@ -27,7 +27,7 @@ def gradient_ratios(evidence: Evidence) -> pd.DataFrame:
     then over seeds, with its lowest and highest seed; `nll` the median negative log-likelihood.
     """
     names = {RATIO: "ratio", "nir_nll_median": "nll"}
-    chosen = evidence.curves[(evidence.curves["split"] == "train") & evidence.curves["metric"].isin(names)]
+    chosen = plain(evidence.curves("train", tuple(names)))
     if chosen.empty:
         return pd.DataFrame()
     keys = [*CELL, "epoch"]
@@ -41,8 +41,8 @@ def gradient_ratios(evidence: Evidence) -> pd.DataFrame:
 def convergence(evidence: Evidence) -> pd.DataFrame:
     """One row a curve and epoch: source (a setting, or the paper's data set), objective, form (plain or nir), epoch,
     value. Of ours the mean over seeds of test R@1."""
-    curves = evidence.curves[(evidence.curves["metric"] == "recall_at_1") & (evidence.curves["split"] == "test")]
-    means = curves.groupby([*CELL, "objective", "epoch"], sort=False)["value"].mean().reset_index()
+    curves = evidence.curves("test", ("recall_at_1",))
+    means = plain(curves.groupby([*CELL, "objective", "epoch"], sort=False)["value"].mean().reset_index())
     rows, shown, names = [], set(), short_names(evidence)
     for (setting, method), base in _meant(evidence).items():
         for name, form in ((base, "plain"), (method, method)):
@@ -72,7 +72,7 @@ def _published_curves(objectives: list[str]) -> list[pd.DataFrame]:
     table = published.published().query("paper == 'roth2022' and table == 'convergence figure'")
     table = table[table["metric"].str.fullmatch(r"recall_at_1_epoch_\d+")]
     found = []
-    for objective in objectives:
+    for objective in (name for name in objectives if name in PUBLISHED_NAMES):
         for suffix, form in (("", "plain"), ("+NIR", "nir")):
             rows = table[table["method"] == f"{PUBLISHED_NAMES.get(objective)}{suffix}"]
             epochs = rows["metric"].str.rpartition("_")[2].astype(int) + 1  # theirs count from 0

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness.report.evidence import CELL, Evidence
+from harness.report.evidence import CELL, Evidence, plain
 from harness.report.figures.multiples import left_out, multiples
 from harness.report.names import metric
 from harness.report.section import Drawing, Section, Table
@@ -35,13 +35,13 @@ def mean_curves(evidence: Evidence, name: str, split: str) -> pd.DataFrame:
 
     Only epochs that all curves of a method have, so that no step of a mean comes from a seed that stopped.
     """
-    chosen = evidence.curves[(evidence.curves["metric"] == name) & (evidence.curves["split"] == split)]
+    chosen = evidence.curves(split, (name,))
     chosen = chosen[np.isfinite(chosen["value"])]
     keys = [*CELL, "objective"]
     grouped = chosen.groupby([*keys, "epoch"], sort=False)["value"].agg(mean="mean", sd="std", n="count").reset_index()
     runs = chosen.groupby(keys, sort=False)["run_id"].nunique().rename("runs").reset_index()
     complete = grouped.merge(runs, on=keys)
-    return pd.DataFrame(complete[complete["n"] == complete["runs"]].drop(columns="runs"))
+    return plain(complete[complete["n"] == complete["runs"]].drop(columns="runs"))
 
 
 def _drawing(curves: pd.DataFrame, name: str, setting: str) -> Drawing:

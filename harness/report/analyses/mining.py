@@ -11,7 +11,7 @@ from harness.report.analyses._mining_control import control, control_table, mean
 from harness.report.analyses._mining_runs import FINAL, LEVEL, STAGES, WITHIN, runs_of
 from harness.report.analyses._mining_speed import speed_up
 from harness.report.analyses.convergence import mean_curves
-from harness.report.evidence import CELL, Evidence
+from harness.report.evidence import CELL, Evidence, plain
 from harness.report.figures.mining import control_panels, race_panels
 from harness.report.names import DASH, SELECTIONS, metric, number
 from harness.report.section import Drawing, Section, Table
@@ -29,14 +29,18 @@ DATASETS = ("cub200", "cars196")
 RACED = ("recall_at_1", "recall_at_8", "nmi")
 """What the paper's figure of convergence shows."""
 
+PLANNING = ("random_global", "smart", "exhaustive")
+"""Miners that choose from the whole training set."""
+
 CONTROL = ("active_fraction", "active_fraction_mined", "active_fraction_random", "kappa", "coverage", "target")
 
 
 def analyze(evidence: Evidence) -> Section:
     """Convergence, ablation, controller and cost of the runs whose batches were planned, beside all others."""
-    runs = runs_of(evidence)
-    if runs.empty or not runs["arm"].isin(["random", "fixed", "adaptive", "exhaustive"]).any():
+    done = evidence.runs[evidence.runs["state"] == "done"]
+    if not done["miner"].isin(PLANNING).any():
         return Section("mining", TITLE, ["No finished run has a miner that plans from the whole training set."])
+    runs = runs_of(evidence)
     ablated, costs, steered = ablation(evidence, runs), planning(runs), control(evidence, runs)
     noise = noise_table(evidence, runs)
     tables = [_ablation_table(evidence, ablated)] if len(ablated) else []
@@ -179,7 +183,7 @@ def _plain(label: str) -> str:
 def _drawings(evidence: Evidence, runs: pd.DataFrame, ablated: pd.DataFrame) -> list[Drawing]:
     labels = runs[runs["noise"] == 0].drop_duplicates(CELL)[[*CELL, "label", "arm"]]
     race = race_curves(evidence).merge(_racers(runs, ablated), on=CELL)
-    told = evidence.curves[(evidence.curves["split"] == "train") & evidence.curves["metric"].isin(CONTROL)]
+    told = plain(evidence.curves("train", CONTROL))
     told = told[told["regularizer"] == "none"]
     control = told.groupby([*CELL, "metric", "epoch"], sort=False)["value"].mean().reset_index().merge(labels, on=CELL)
     control = control[(control["arm"] == "adaptive") | (control["metric"] != "target")]  # it steers nothing else

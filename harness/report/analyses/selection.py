@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.report.evidence import CELL, Evidence
+from harness.report.evidence import CELL, Evidence, plain
 from harness.report.figures.selection import rule_dots
 from harness.report.names import SELECTIONS, metric, number
 from harness.report.section import Drawing, Section, Table
@@ -44,7 +44,7 @@ def by_rule(evidence: Evidence) -> pd.DataFrame:
     rules = evidence.rules()
     if rules.empty:
         return rules
-    rules = rules[rules["metric"].isin(METRICS) & np.isfinite(rules["value"])]
+    rules = plain(rules[rules["metric"].isin(METRICS) & np.isfinite(rules["value"])])
     rules = rules.sort_values("metric", key=lambda names: names.map(METRICS.index), kind="stable")
     columns = ["run_id", *CELL, "seed", "metric", "selection", "epoch", "value"]
     return pd.DataFrame(rules, columns=columns).reset_index(drop=True)
@@ -105,12 +105,13 @@ def _overall_table(evidence: Evidence, total: pd.DataFrame) -> Table:
 def _methods_table(evidence: Evidence, numbers: pd.DataFrame, gaps: pd.DataFrame) -> Table:
     cells = {(cell["setting"], cell["method"]): cell["cell"] for cell in evidence.cells().to_dict("records")}
     recall, lost = (frame[frame["metric"] == METRICS[0]] for frame in (numbers, gaps))
+    losses = dict(list(lost.groupby(CELL, sort=False)))
     rows, anchors = [], []
     for (setting, method), own in recall.groupby(CELL, sort=False):
         row = {"Method": str(method), "Setting": str(setting), "n": str(own["run_id"].nunique())}
         for rule in (rule for rule in SHORT if rule in set(recall["selection"])):
             row[SHORT[rule]] = _mean(own[own["selection"] == rule]["value"])
-        for other, group in lost[(lost["setting"] == setting) & (lost["method"] == method)].groupby("selection"):
+        for other, group in losses.get((setting, method), lost.iloc[:0]).groupby("selection"):
             told = t_interval(group["gap"].to_numpy())
             row[f"† minus {SHORT[str(other)]}"] = gap_text(
                 told.mean, np.nan if told.high is None else told.high, told.n, METRICS[0]
