@@ -19,6 +19,7 @@ FLOORS = [
         "images",
         "photos",
         "archives",
+        "arrays",
         "programs",
         "measured",
         "pml",

@@ -23,7 +23,10 @@ for command in (merge, diff, bundle):
 
 @app.command()
 def collect(context: typer.Context, results: ResultsOption = None, db: DbOption = None) -> None:
-    """Read new results from the run folders into the database; doing it twice changes nothing."""
+    """Read new results from the run folders into the database; doing it twice changes nothing.
+
+    Example: harness db collect --results /shared/results
+    """
     from harness.store import database
 
     place = places(context, results, db)
@@ -32,7 +35,10 @@ def collect(context: typer.Context, results: ResultsOption = None, db: DbOption 
 
 @app.command()
 def rebuild(context: typer.Context, results: ResultsOption = None, db: DbOption = None) -> None:
-    """Make the database again from the run folders and the records of studies beside the reports."""
+    """Make the database again from the run folders and the records of studies beside the reports.
+
+    Example: harness db rebuild --results results
+    """
     from harness.store.rebuild import rebuild as make_again
 
     place = places(context, results, db)

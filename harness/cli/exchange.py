@@ -11,7 +11,7 @@ import typer
 from harness.cli.display import message
 from harness.cli.places import DbOption, ResultsOption, places, study_name
 from harness.cli.report import folder_of
-from harness.cli.studies import JsonOption, ProfileOption
+from harness.cli.studies import JsonOption, ProfileOption, studies_from
 from harness.errors import StudyError
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ def diff(
 
 def bundle(
     context: typer.Context,
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study of the database, or its file.")],
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A study of the database, or its file.", autocompletion=studies_from)
+    ],
     profile: ProfileOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="(default: STUDY.tar.gz).")] = None,
     evidence: Annotated[bool, typer.Option(help="Pack scores by query and samples of embeddings, too.")] = True,

@@ -29,6 +29,8 @@ def explain(
     """What is in a run's identity, and how its numbers came about; with two runs, what differs between them.
 
     A run is looked for among the run folders, then in the database.
+
+    Example: harness explain 3f2a 91c0
     """
     from harness.store.explained import explained
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,16 +76,16 @@ def read_embeddings(file: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, A
 
 
 def _from_npz(file: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    import numpy as np
+    from harness.arrays import read_arrays
 
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            missing = [name for name in ("embeddings", "labels") if name not in arrays]
-            if missing:
-                raise DataError(f"{file} has no array {missing[0]!r}; it has {', '.join(arrays.files) or 'none'}")
-            return arrays["embeddings"], arrays["labels"]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{file} cannot be read as .npz: {error}") from error
+        arrays = read_arrays(file)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+    missing = [name for name in ("embeddings", "labels") if name not in arrays]
+    if missing:
+        raise DataError(f"{file} has no array {missing[0]!r}; it has {', '.join(map(repr, arrays)) or 'none'}")
+    return arrays["embeddings"], arrays["labels"]
 
 
 def _from_parquet(file: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

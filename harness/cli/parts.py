@@ -13,8 +13,16 @@ from harness.errors import StudyError, did_you_mean
 from harness.registry import REGISTRIES
 
 
+def kinds_from(incomplete: str) -> list[str]:
+    """What the shell may complete a kind of part to."""
+    return [kind for kind in REGISTRIES if kind.startswith(incomplete)]
+
+
 def parts(
-    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="objective, miner, sampler, ...")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="[KIND]", help="objective, miner, sampler, ...", autocompletion=kinds_from),
+    ] = None,
     as_json: JsonOption = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The table of the README.")] = False,
 ) -> None:

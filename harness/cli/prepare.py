@@ -12,9 +12,18 @@ from harness.cli.places import DataOption, ResultsOption, places
 from harness.cli.studies import SetOption, assignments
 
 
+def datasets_from(incomplete: str) -> list[str]:
+    """What the shell may complete a data set to."""
+    from harness.registry import DATASETS
+
+    return [name for name in DATASETS.names() if name.startswith(incomplete)]
+
+
 def prepare(
     context: typer.Context,
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="glyphs, cub200, pack, ...")],
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="glyphs, cub200, pack, ...", autocompletion=datasets_from)
+    ],
     archives: Annotated[
         list[Path] | None,
         typer.Option("--from", metavar="FILE", help="An official archive to unpack first; may be given repeatedly."),

@@ -13,7 +13,15 @@ import typer
 from harness.cli.display import Display, message
 from harness.cli.machines import where_to_run
 from harness.cli.places import RESULTS_HELP, DataOption, DbOption, ResultsOption, places, study_name
-from harness.cli.studies import JsonOption, OnlyOption, ProfileOption, SetOption, StudyArgument, load_chosen
+from harness.cli.studies import (
+    JsonOption,
+    OnlyOption,
+    ProfileOption,
+    SetOption,
+    StudyArgument,
+    load_chosen,
+    studies_from,
+)
 
 if TYPE_CHECKING:
     from harness.study import Study
@@ -139,7 +147,9 @@ def tell_outcome(study: Study, outcome: Any, results: Path) -> None:
 
 def cancel(
     context: typer.Context,
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study by name or path.")],
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A study by name or path.", autocompletion=studies_from)
+    ],
     results: ResultsOption = None,
 ) -> None:
     """End the workers of a study wherever they are; each keeps a checkpoint, from which `run` goes on.
@@ -168,7 +178,10 @@ def work(
     results: ResultsOption = None,
     data: DataOption = None,
 ) -> None:
-    """One worker by hand: take free runs of a results folder until none is left."""
+    """One worker by hand: take free runs of a results folder until none is left.
+
+    Example: harness work /shared/results
+    """
     from harness.dispatch.own_job import own_job
     from harness.store.spool import run_folders
     from harness.worker import Worker

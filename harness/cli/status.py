@@ -15,7 +15,7 @@ import typer
 
 from harness.cli.display import message
 from harness.cli.places import DbOption, Places, ResultsOption, places, study_name
-from harness.cli.studies import JsonOption
+from harness.cli.studies import JsonOption, studies_from
 from harness.errors import EnvironmentLacks, StudyError, did_you_mean
 
 if TYPE_CHECKING:
@@ -31,7 +31,12 @@ JOBS_S = 15.0
 def status(
     context: typer.Context,
     study: Annotated[
-        str | None, typer.Argument(metavar="[STUDY]", help="A study by name or path; without one, all in the database.")
+        str | None,
+        typer.Argument(
+            metavar="[STUDY]",
+            help="A study by name or path; without one, all in the database.",
+            autocompletion=studies_from,
+        ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again every 2 s until no run is open.")] = False,
     as_json: JsonOption = False,
@@ -151,7 +156,10 @@ class View:
 
 def retry(
     context: typer.Context,
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study in the database, by name or path.")],
+    study: Annotated[
+        str,
+        typer.Argument(metavar="STUDY", help="A study in the database, by name or path.", autocompletion=studies_from),
+    ],
     cause: Annotated[
         str | None, typer.Option("--cause", metavar="C", help="Only runs that failed so, such as out_of_memory.")
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,23 @@ from harness.errors import StudyError
 if TYPE_CHECKING:
     from harness.study import Study
 
-StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="Path of a study file, or a name in studies/.")]
+
+def studies_from(incomplete: str) -> list[str]:
+    """What the shell may complete a study to: the names in the folder of studies, or the files of a path."""
+    if "/" in incomplete or incomplete.endswith((".yaml", ".yml")):
+        return sorted(str(file) for file in Path().glob(f"{glob.escape(incomplete)}*") if is_study(file))
+    return sorted(file.stem for file in Path("studies").glob(f"{glob.escape(incomplete)}*.yaml"))
+
+
+def is_study(file: Path) -> bool:
+    """Whether a file looks like a study, or a folder may hold some."""
+    return file.is_dir() or file.suffix in (".yaml", ".yml")
+
+
+StudyArgument = Annotated[
+    str,
+    typer.Argument(metavar="STUDY", help="Path of a study file, or a name in studies/.", autocompletion=studies_from),
+]
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", metavar="P", help="A profile of the study, such as paper.")
 ]
@@ -69,7 +86,10 @@ def check(
     only: OnlyOption = None,
     data: DataOption = None,
 ) -> None:
-    """Read a study, under every profile unless one is named, and find every mistake in it; start nothing."""
+    """Read a study, under every profile unless one is named, and find every mistake in it; start nothing.
+
+    Example: harness check studies/fair_comparison.yaml --set training.epochs=2
+    """
     folder = places(context, data=data).data
     for loaded in every_profile(study, profile, settings, only, folder):
         under = f" --profile {loaded.profile}" if loaded.profile and not profile else ""

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import zipfile
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from harness.arrays import read_arrays, reason
 from harness.errors import DataError
 from harness.images import (
     ImageSource,
@@ -28,6 +30,9 @@ from harness.photos import find_in
 from harness.registry import DATASETS
 
 MAX_MEMBER_BYTES = 256 * 2**20
+MAX_LABELS_BYTES = 32 * 2**20
+MAX_IMAGES = 1_000_000
+"""Of a `.zip`. Stanford Online Products, the largest data set known here, lists 120,000 images in 7 MB."""
 
 
 @DATASETS.register("pack")
@@ -94,8 +99,8 @@ class Pack:
     def _from_zip(self, place: Path) -> ImageSource:
         try:
             archive = zipfile.ZipFile(place)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"not a readable zip file ({error})") from error
+        except Exception as error:  # a damaged directory makes zipfile raise more than BadZipFile
+            raise DataError(f"not a readable zip file ({reason(error)})") from error
         rows = _read_rows(archive)
         files = [row["file"] for row in rows]
         labels = [_number_or_text(row["label"]) for row in rows]
@@ -119,12 +124,8 @@ class Pack:
 
 
 def _read_npz(place: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with place.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            content = {key: file[key] for key in ("images", "labels", "is_train", "class_names") if key in file.files}
-            missing = {"images", "labels"} - set(content)
-    except Exception as error:  # damaged archives make numpy raise nearly anything
-        raise DataError(f"not a readable .npz file ({error})") from error
+    content = read_arrays(place, ("images", "labels", "is_train", "class_names"))
+    missing = {"images", "labels"} - set(content)
     if missing:
         raise DataError(f"it holds no array named {min(missing)!r}; `images` and `labels` are needed")
     return content
@@ -169,12 +170,14 @@ def _digest_of(place: Path) -> str:
 
 def _read_rows(archive: zipfile.ZipFile) -> list[dict[str, str]]:
     try:
-        text = _member(archive, "labels.csv").decode("utf-8-sig")
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        text = _member(archive, "labels.csv", MAX_LABELS_BYTES).decode("utf-8-sig")
+        rows = list(islice(csv.DictReader(io.StringIO(text, newline=""), strict=True), MAX_IMAGES + 1))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"labels.csv is not readable as UTF-8 comma-separated text ({error})") from error
+        raise DataError(f"labels.csv is not readable as UTF-8 comma-separated text ({reason(error)})") from error
     if not rows:
         raise DataError("labels.csv lists no images")
+    if len(rows) > MAX_IMAGES:
+        raise DataError(f"labels.csv lists more than {MAX_IMAGES:,} images")
     known = set(archive.namelist())
     for line, row in enumerate(rows, start=2):
         if not row.get("file") or not row.get("label"):
@@ -185,7 +188,7 @@ def _read_rows(archive: zipfile.ZipFile) -> list[dict[str, str]]:
 
 
 def _shown(row: dict[str, str]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in row.items())
+    return reason(", ".join(f"{key}={value!r}" for key, value in row.items()))
 
 
 def _split_of_rows(rows: list[dict[str, str]], labels: list[Any]) -> NDArray[np.bool_]:
@@ -200,20 +203,20 @@ def _split_of_rows(rows: list[dict[str, str]], labels: list[Any]) -> NDArray[np.
 
 def _number_or_text(label: str) -> tuple[int, str]:
     """Sorts as a number where it is one, so that 10 comes after 9."""
-    return (int(label), "") if label.isdecimal() else (-1, label)
+    return (int(label), "") if label.isdecimal() and len(label) < 19 else (-1, label)
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+def _member(archive: zipfile.ZipFile, name: str, largest: int = MAX_MEMBER_BYTES) -> bytes:
     try:
-        if archive.getinfo(name).file_size > MAX_MEMBER_BYTES:
-            raise DataError(f"{name} is larger than {MAX_MEMBER_BYTES:,} bytes")
+        if archive.getinfo(name).file_size > largest:
+            raise DataError(f"{name} is larger than {largest:,} bytes")
         return archive.read(name)
     except KeyError as error:
         raise DataError(f"it holds no {name}") from error
     except Exception as error:  # a damaged member raises what its decompressor stumbles over
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{archive.filename}:{name}: cannot be read ({error})") from error
+        raise DataError(f"{archive.filename}:{name}: cannot be read ({reason(error)})") from error
 
 
 def _first_side(archive: zipfile.ZipFile, files: list[str]) -> int:

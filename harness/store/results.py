@@ -34,7 +34,8 @@ def parse_result(text: bytes, path: Path, run_id: str) -> RunResult:
         result = RunResult.from_dict(found)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(f"{path} is not the result of a run: {type(error).__name__} {error}") from error
-    if result.run_id != run_id or result.state not in ("done", "failed"):
+    named = isinstance(result.cost, dict) and isinstance(result.provenance, dict)
+    if result.run_id != run_id or result.state not in ("done", "failed") or not named:
         raise StoreError(f"{path} is not the result of run {run_id}")
     return result
 

@@ -75,19 +75,36 @@ def look(folder: RunFolder, known: Known | None) -> Found | None:
 
 def _read(folder: RunFolder, known: Known | None, stamp: str, ended: bool) -> Found | None:
     spec = folder.read_spec()
-    attempts = _attempt_rows(folder)
+    attempts = [_storable(row, folder.attempts_path) for row in _attempt_rows(folder)]
     before = known.stamp if known else None
     if ended:
         text = _bytes(folder.result_path)
         result = parse_result(text, folder.result_path, folder.run_id)
         digest = digest_of(text)
-        run = {**run_row(spec), **_ended(result), "result_digest": digest, "folder_stamp": stamp}
+        ended_so = _storable(_ended(result), folder.result_path)
+        run = {**run_row(spec), **ended_so, "result_digest": digest, "folder_stamp": stamp}
         rows = _result_rows(result, folder.result_path)
         return Found(run, attempts, None if known and known.digest == digest else rows, before)
     if known and known.state == "done":
         # A result that was collected outlives the loss of its file; only `rebuild` forgets it.
         return Found({"run_id": folder.run_id, "folder_stamp": stamp}, attempts, None, before)
     return Found({**run_row(spec), "state": folder.state(), "folder_stamp": stamp}, attempts, {}, before)
+
+
+def _storable(row: Row, path: Path) -> Row:
+    """The row; StoreError for what no database takes: it would keep all other runs out, too."""
+    for name, value in row.items():
+        if not (isinstance(value, dict) if name in ("cost", "provenance") else _fits(value)):
+            raise StoreError(f"{path} is damaged: a database cannot keep its {name}, {repr(value)[:60]}")
+    return row
+
+
+def _fits(value: object) -> bool:
+    if isinstance(value, str):
+        return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def run_row(spec: RunSpec) -> Row:

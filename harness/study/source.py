@@ -7,13 +7,14 @@ at once into nodes of our own: nothing is constructed, no tag is executed, and m
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.scanner import RoundTripScanner
 
@@ -114,7 +115,9 @@ def parse(text: str, origin: Origin, mistakes: Mistakes) -> Node | None:
     try:
         yaml = YAML(typ="rt")
         yaml.Scanner = _ShallowScanner
-        composed = yaml.compose(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it, and the nearest one before is meant
+            composed = yaml.compose(text)
         return None if composed is None else _Converter(origin, mistakes).convert(composed)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

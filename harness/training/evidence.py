@@ -19,7 +19,6 @@ scale                  a power of two, so that no embedding is too large for flo
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.arrays import read_arrays
 from harness.errors import DataError
 from harness.seeding import seed_for
 from harness.specs import RunSpec
@@ -83,8 +83,7 @@ def write_evidence(path: Path, spec: RunSpec, epoch: int, look: Look) -> None:
 def read_evidence(path: Path) -> Evidence:
     """What a run has left; raises DataError when the file cannot be read as evidence."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_arrays(path)
         return Evidence(
             run_id=str(arrays["run_id"]),
             epoch=int(arrays["epoch"]),
@@ -96,7 +95,7 @@ def read_evidence(path: Path) -> Evidence:
                 for name in ("query_labels", "query_indices", "classes", "spectrum", "labels", "indices")
             },
         )
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (DataError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path} is not the evidence of a run: {error}") from error
 
 

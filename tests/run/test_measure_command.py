@@ -38,7 +38,7 @@ def test_only_the_families_that_are_asked_for_are_measured(harness, tmp_path, po
         ({"embeddings": np.zeros((4, 2))}, "no array 'labels'"),
         ({"embeddings": np.zeros((4, 2)), "labels": np.zeros(3, int)}, "right would be [N, D] with [N]"),
         ({"embeddings": np.full((4, 2), np.nan), "labels": np.array([0, 0, 1, 1])}, "4 of 4 embeddings hold nan"),
-        ({"embeddings": np.array([object()]), "labels": np.zeros(1)}, "cannot be read as .npz"),
+        ({"embeddings": np.array([object()]), "labels": np.zeros(1)}, "not a readable .npz file"),
     ],
     ids=["missing", "lengths", "nan", "pickle"],
 )
