@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 
@@ -10,6 +11,8 @@ def main() -> None:
     from harness.cli.app import app
     from harness.errors import HarnessError
 
+    # Where HOME cannot be written, matplotlib would say at length that it keeps its cache elsewhere.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         app()
     except HarnessError as error:
