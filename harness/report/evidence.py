@@ -140,6 +140,14 @@ class Evidence:
         """One number a done run: the measurements of one metric on one split; empty where there are none."""
         return plain(self._values(metric, split))
 
+    def by_seed(self, metric: str, split: str) -> dict[tuple[str, str], dict[int, float]]:
+        """(setting, method) -> seed -> number, for the cells that have one."""
+        groups = self._values(metric, split).groupby(CELL, sort=False)
+        return {
+            (str(key[0]), str(key[1])): dict(zip(own["seed"].astype(int), own["value"].astype(float), strict=True))
+            for key, own in groups
+        }
+
     def means(self, metric: str, split: str) -> dict[tuple[str, str], Mean]:
         """(setting, method) -> mean over seeds, for the cells that have a number."""
         if (metric, split) not in self._means:

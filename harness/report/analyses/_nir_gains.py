@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -73,16 +74,18 @@ def differences(evidence: Evidence) -> pd.DataFrame:
     everything = quality + [(name, split) for split in ("train", "test") for name in STRUCTURE]
     compared = [(*pair, everything) for pair in pairs(evidence).items()]
     compared += [(*pair, quality) for pair in weight_pairs(evidence).items()]
+    if not compared:
+        return pd.DataFrame()
     rows, names = [], short_names(evidence)
+    seeds = {pair: _by_seed(_values(evidence, *pair)) for pair in everything}
+    objectives = {(cell["setting"], cell["method"]): cell["objective"] for cell in evidence.cells().to_dict("records")}
     for (setting, method), base, numbers in compared:
         for name, split in numbers:
-            values = _values(evidence, name, split)
-            values = values[values["setting"] == setting]
-            with_nir, plain = (_by_seed(values, one) for one in (method, base))
+            with_nir, plain = (seeds[name, split].get((setting, one), {}) for one in (method, base))
             difference = paired_difference(with_nir, plain)
             if not difference.n:
                 continue
-            objective = str(values.loc[values["method"] == method, "objective"].iloc[0])
+            objective = str(objectives[setting, method])
             shared = sorted(set(with_nir) & set(plain))
             row: dict[str, Any] = {"setting": setting, "objective": objective, "name": names[setting, method]}
             row |= {"base_name": names[setting, base], "method": method, "base": base}
@@ -93,6 +96,7 @@ def differences(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@cache
 def _published_gains(objective: str, name: str) -> dict[str, float]:
     """`published_cub200` and so on: NIR minus plain as the paper has it; nan where it has none."""
     table = published.published().query("paper == 'roth2022'")
@@ -119,9 +123,12 @@ def _written(name: str) -> Metric:
     return Metric("concentration var/mean²", percent=False, digits=3) if name == SPREAD else metric(name)
 
 
-def _by_seed(values: pd.DataFrame, method: str) -> dict[int, float]:
-    chosen = values[values["method"] == method]
-    return dict(zip(chosen["seed"].astype(int), chosen["value"].astype(float), strict=True))
+def _by_seed(values: pd.DataFrame) -> dict[Cell, dict[int, float]]:
+    groups = values.groupby(["setting", "method"], sort=False)
+    return {
+        (str(key[0]), str(key[1])): dict(zip(own["seed"].astype(int), own["value"].astype(float), strict=True))
+        for key, own in groups
+    }
 
 
 def _digits(name: str) -> int:

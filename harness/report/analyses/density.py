@@ -16,6 +16,7 @@ from harness.report import published
 from harness.report.analyses._density_checks import checks, family, published_family
 from harness.report.evidence import CELL, Evidence
 from harness.report.figures.density import overlay
+from harness.report.figures.most import POINTS
 from harness.report.figures.scatter import labelled_decay, property_grid
 from harness.report.names import SELECTIONS, SPEARMAN, STATISTICS, coefficient_text, metric, number
 from harness.report.section import Drawing, Section, Table
@@ -201,6 +202,8 @@ def _grid(evidence: Evidence, clouds: dict[str, pd.DataFrame], table: pd.DataFra
         "Arrows lead from a method to its regularized form. The lower rows are the points of Roth et al. (2020): 5 "
         "seeds, the epoch of the best test R@1."
     )
+    if max(map(len, clouds.values())) > POINTS:
+        caption += f" Panels of more than {POINTS} methods have no arrows."
     told = {
         (row["source"], row["property"]): _told(row) for row in table.to_dict("records") if row["methods"] == "plain"
     }

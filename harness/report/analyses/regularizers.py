@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from harness.report.evidence import Evidence
+from harness.report.figures.most import ROWS
 from harness.report.names import SELECTIONS, metric, number
 from harness.report.section import Drawing, Section, Table
 from harness.report.statistics import paired_difference
@@ -37,13 +38,14 @@ def gains(evidence: Evidence) -> pd.DataFrame:
     low, high (Student-t 95% interval of the paired difference), sd, n (shared seeds).
     """
     rows = []
+    seeds = {pair: evidence.by_seed(*pair) for pair in COMPARED}
+    regularizers = {(c["setting"], c["method"]): c["regularizer"] for c in evidence.cells().to_dict("records")}
     for (setting, method), base in evidence.bases().items():
         for name, split in COMPARED:
-            values = evidence.values(name, split)
-            values = values[values["setting"] == setting]
-            difference = paired_difference(_by_seed(values, method), _by_seed(values, base))
+            values = seeds[name, split]
+            difference = paired_difference(values.get((setting, method), {}), values.get((setting, base), {}))
             if difference.n:
-                regularizer = values.loc[values["method"] == method, "regularizer"].iloc[0]
+                regularizer = regularizers[setting, method]
                 row = {"setting": setting, "method": method, "base": base, "regularizer": regularizer}
                 row |= {"metric": name, "split": split, "gain": difference.mean, "low": difference.low}
                 rows.append({**row, "high": difference.high, "sd": difference.sd, "n": difference.n})
@@ -52,11 +54,6 @@ def gains(evidence: Evidence) -> pd.DataFrame:
 
 
 _COLUMNS = ["setting", "method", "base", "regularizer", "metric", "split", "gain", "low", "high", "sd", "n"]
-
-
-def _by_seed(values: pd.DataFrame, method: str) -> dict[int, float]:
-    chosen = values[values["method"] == method]
-    return dict(zip(chosen["seed"].astype(int), chosen["value"].astype(float), strict=True))
 
 
 def _text(row: dict[Any, Any]) -> str:
@@ -97,8 +94,11 @@ def _drawing(evidence: Evidence, recall: pd.DataFrame) -> Drawing:
         f"{seeds[0]}{f' to {seeds[-1]}' if len(seeds) > 1 else ''} seeds with Student-t 95% interval; "
         f"{SELECTIONS[evidence.selection]}."
     )
+    drawn = recall.loc[recall["gain"].abs().nlargest(ROWS).index].sort_index()
+    if len(drawn) < len(recall):
+        caption += f" The {ROWS} largest of {len(recall)}, in either direction; the table has all."
     alt = "Dot plot of gains by regularization"
-    return Drawing("regularizers", caption, partial(_draw, recall), alt, "regularizers")
+    return Drawing("regularizers", caption, partial(_draw, drawn), alt, "regularizers")
 
 
 def _draw(recall: pd.DataFrame) -> Figure:

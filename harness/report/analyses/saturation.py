@@ -11,6 +11,7 @@ import pandas as pd
 from harness.report import published
 from harness.report.evidence import Evidence
 from harness.report.figures.bars import literature_dots, method_bars
+from harness.report.figures.most import best_rows, left_out
 from harness.report.names import SELECTIONS, coefficient_text, number
 from harness.report.section import Drawing, Section, Table
 from harness.report.statistics import spearman
@@ -230,8 +231,10 @@ def _bars(evidence: Evidence, rows: pd.DataFrame, name: str, setting: str) -> Dr
         )
     else:
         caption += "None of these methods is in the papers."
-    alt = f"Bar chart of test recall at 1 of {len(rows)} methods"
-    return Drawing(name, caption, partial(method_bars, rows, setting), alt, "saturation_methods")
+    drawn = best_rows(rows)
+    caption += left_out(len(drawn), len(rows))
+    alt = f"Bar chart of test recall at 1 of {len(drawn)} methods"
+    return Drawing(name, caption, partial(method_bars, drawn, setting), alt, "saturation_methods")
 
 
 def _literature() -> Drawing:

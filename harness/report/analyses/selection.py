@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness.report.evidence import CELL, Evidence, plain
+from harness.report.figures.most import best_rows, left_out
 from harness.report.figures.selection import rule_dots
 from harness.report.names import SELECTIONS, metric, number
 from harness.report.section import Drawing, Section, Table
@@ -161,6 +162,12 @@ def _drawing(evidence: Evidence, numbers: pd.DataFrame) -> Drawing:
         f"Test R@1 at the epoch that each rule chooses, mean over seeds; methods in the order of the last epoch. {MARK}"
     )
     recall = numbers[numbers["metric"] == METRICS[0]]
+    first = next(rule for rule in SHORT if rule in set(recall["selection"]))
+    means = recall[recall["selection"] == first].groupby(CELL, sort=False)["value"].mean()
+    means = means.sort_values(ascending=False, kind="stable").reset_index()
+    shown = best_rows(means, means["setting"].nunique())
+    caption += left_out(len(shown), len(means))
+    recall = recall.merge(shown[CELL], on=CELL)
     return Drawing(
         "selection", caption, partial(rule_dots, recall, SHORT), "Dot plot of recall by rule", "selection_methods"
     )

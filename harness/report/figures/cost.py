@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from harness.report.figures.labels import key, place_labels
+from harness.report.figures.most import POINTS
 from harness.report.style import MUTED, limits, panels, role_color, tip
 
 
@@ -34,6 +35,12 @@ def quality_panels(costs: pd.DataFrame) -> Figure:
 
 
 def _points(axis: Axes, own: pd.DataFrame, unit: str) -> None:
+    if len(own) > POINTS:
+        others = own[~own["on_front"]]
+        for regularizer, group in others.groupby("regularizer", sort=False):
+            color = role_color(str(regularizer))
+            axis.plot(group["cost"], group["recall_at_1"] * 100, "o", color=color, markerfacecolor="none", markersize=3)
+        own = own[own["on_front"]]
     for row in own.to_dict("records"):
         color, value = role_color(row["regularizer"]), row["recall_at_1"] * 100
         if np.isfinite(row["half_width"]):

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from harness.report.evidence import CELL
+from harness.report.figures.most import LINES
 from harness.report.style import DASHES, FAINT, MARKERS, PAPER, SERIES, panels
 
 MAX_PANELS = 18
@@ -17,7 +18,10 @@ MAX_PANELS = 18
 def left_out(curves: pd.DataFrame) -> str:
     """What a caption says of objectives for which there is no panel; empty when all have one."""
     more = curves["objective"].nunique() - MAX_PANELS
-    return f" The first {MAX_PANELS} objectives; {more} more are in the table." if more > 0 else ""
+    text = f" The first {MAX_PANELS} objectives; {more} more are in the table." if more > 0 else ""
+    if (curves.groupby(["setting", "objective"])["method"].nunique() > LINES).any():
+        text += f" Of each objective the first {LINES} methods are told apart, the others are grey, too."
+    return text
 
 
 def multiples(
@@ -34,7 +38,7 @@ def multiples(
     faint = _end_to_end([line[[x, y]].to_numpy(dtype=float) * (1.0, scale) for _, line in lines])
     for axis, objective in zip(axes, objectives, strict=False):
         axis.plot(*faint, color=FAINT, linewidth=0.7, alpha=0.8, zorder=1)
-        own = [(key[1], line) for key, line in lines if key[2] == objective]
+        own = [(key[1], line) for key, line in lines if key[2] == objective][:LINES]
         for order, (method, line) in enumerate(own):
             style = {"color": SERIES[order % len(SERIES)], "linestyle": DASHES[order % len(DASHES)]}
             marker = MARKERS[order % len(MARKERS)] if len(line) <= 30 else ""

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness.report.figures.labels import key, place_labels
+from harness.report.figures.most import POINTS
 from harness.report.names import STATISTICS, metric, number
 from harness.report.statistics import least_squares
 from harness.report.style import INK, MUTED, PLAIN, REGULARIZED, limits, panels, role_color, settle, tip
@@ -62,11 +63,15 @@ def _scatter(axis: Any, cloud: pd.DataFrame, name: str, own: bool) -> None:
         if sure.any():
             x, y = group[name].to_numpy(dtype=float)[sure], group["recall_at_1"].to_numpy(dtype=float)[sure] * 100
             axis.vlines(x, y - half[sure], y + half[sure], color=color, linewidth=0.8, alpha=0.6)
-    for row in cloud.to_dict("records"):
+    many = len(cloud) > POINTS
+    for role, group in cloud.groupby(cloud["regularizer"].eq("none")) if many else ():
+        color = role_color("none" if role else "any")
+        axis.plot(group[name], group["recall_at_1"] * 100, marker, color=color, markersize=3, markeredgewidth=0)
+    for row in [] if many else cloud.to_dict("records"):
         x, y = row[name], row["recall_at_1"] * 100
         (point,) = axis.plot(x, y, marker, color=role_color(row["regularizer"]), markersize=4.5, markeredgewidth=0)
         tip(point, f"{row['method']}: {metric(name).title} {number(x, 3)}, R@1 {y:.1f}")
-    for start, end in _arrows(cloud):
+    for start, end in [] if many else _arrows(cloud):
         axis.annotate(
             "",
             (end[name], end["recall_at_1"] * 100),
