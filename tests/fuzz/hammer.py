@@ -1,4 +1,4 @@
-"""What a bad file may at most cost: each is read in a process whose time and memory are bounded, and told of in counts."""
+"""What a bad file may at most cost: each is read in a process of bounded time and memory, and told of in counts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEGABYTES = 500
 
 @dataclass
 class Tally:
-    """What became of some files. `faults`: of each, what it was and how it ended other than by yes or by one message."""
+    """What became of some files. `faults`: what each was, and how it ended other than by yes or by one message."""
 
     accepted: int = 0
     refused: int = 0

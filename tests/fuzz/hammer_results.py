@@ -1,5 +1,6 @@
 """Reads damaged run folders: hammer_results.py COUNT SEED."""
 
+# ruff: noqa: E501 - tables of odd values are easier to look over with many in a line
 from __future__ import annotations
 
 import json

@@ -1,5 +1,6 @@
 """Studies that are hard to read rather than merely wrong: each is as large as a file may be where size is its weapon."""
 
+# ruff: noqa: E501 - tables of odd values are easier to look over with many in a line
 from __future__ import annotations
 
 from harness.study.source import MAX_BYTES
@@ -119,6 +120,7 @@ def hard_shapes() -> dict[str, str]:
         "long exponent": HEAD + "  optimizer.lr: 1e" + fill("9") + "\n" + TAIL,
         "long hexadecimal": HEAD + "seeds: 0x" + fill("f") + "\n" + TAIL,
         "infinite rate": HEAD + "  optimizer.lr: .inf\n" + TAIL,
+        "part named by a number": HEAD + "axes: {objective.name: [0.5]}\ngrid: [{miner: random}]\n",
         "rate that is none": HEAD + "  optimizer.lr: .nan\n" + TAIL,
         "python object": HEAD + "  optimizer: !!python/object/apply:os.system [touch escaped]\n" + TAIL,
         "python name": HEAD + "  objective: !!python/name:os.system\n" + TAIL,

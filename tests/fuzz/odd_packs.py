@@ -1,5 +1,6 @@
 """Damaged and hostile `.npz` and `.zip` files: what a careless copy, and what a careful enemy, makes of a data set."""
 
+# ruff: noqa: E501 - tables of odd values are easier to look over with many in a line
 from __future__ import annotations
 
 import io

@@ -1,5 +1,6 @@
 """Bad and odd studies without end: generated from a grammar of everything a study can say, and shipped ones mutated."""
 
+# ruff: noqa: E501 - tables of odd values are easier to look over with many in a line
 from __future__ import annotations
 
 import random

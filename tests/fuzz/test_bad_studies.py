@@ -21,7 +21,7 @@ def test_studies_made_to_take_long_are_answered_at_once(tmp_path):
     assert len(tally) == len(hard_shapes())
     assert tally.accepted >= 5
     assert tally.slowest < SECONDS
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["odd.yaml"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"odd.yaml", ".hypothesis"}
 
 
 def test_300_odd_studies_are_accepted_or_refused_with_a_message(tmp_path):
@@ -29,7 +29,7 @@ def test_300_odd_studies_are_accepted_or_refused_with_a_message(tmp_path):
     assert tally.faults == []
     assert tally.accepted > 10
     assert tally.refused > 150
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["odd.yaml"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"odd.yaml", ".hypothesis"}
 
 
 @pytest.mark.slow

@@ -144,6 +144,17 @@ def test_a_huge_file_is_refused_unread(tmp_path):
         Study.load(tmp_path / "x.yaml")
 
 
+def test_a_device_without_end_is_refused():
+    with pytest.raises(StudyError, match="a study has at most 64,000"):
+        Study.load("/dev/zero")
+
+
+def test_more_mistakes_than_anybody_reads_are_not_all_looked_for(refused):
+    told = refused("  objective: whole\n" + "".join(f"odd{i}: 1\n" for i in range(5000)))
+    assert told.startswith("small.yaml: 101 mistakes\n")
+    assert told.endswith("... and 51 more, at least")
+
+
 def test_a_study_is_found_by_its_name(tmp_path, load):
     load("  objective: whole")
     (tmp_path / "studies").mkdir()
