@@ -24,7 +24,7 @@ LEAST_FILES = 10_000
 PASSING = {"tmpfs", "ramfs"}
 """File systems that live in memory."""
 
-EMBEDDED = {"glyphs"}
+EMBEDDED = ("glyphs", "toy_lines")
 """Data sets that come with the harness and need no folder."""
 
 
@@ -126,7 +126,7 @@ def described(state: DatabaseState) -> str:
 def data(where: Where) -> Verdict:
     """Whether the data folder can be read, and which data sets are in it."""
     if not where.data.is_dir():
-        found = f"{where.data.absolute()} is not a folder; only glyphs, which needs none, can be trained on"
+        found = f"{where.data.absolute()} is not a folder; only {' and '.join(EMBEDDED)}, which need none, can be used"
         remedy = "make it and put the data sets into it, or name another by --data or HARNESS_DATA"
         return (problem if where.data_named else warning)(found, remedy)
     names = sorted(entry.name for entry in where.data.iterdir())
@@ -135,7 +135,7 @@ def data(where: Where) -> Verdict:
     told = f"{where.data.absolute()} holds {', '.join([*there, *(f'the pack {name}' for name in packs)]) or 'none'}"
     if damaged:
         return warning(f"{told}; {damaged[0]}", "put in place what is missing, or fetch the data set again")
-    return ok(f"{told}; glyphs needs no data")
+    return ok(f"{told}; {' and '.join(EMBEDDED)} need no data")
 
 
 def known_sets(folder: Path) -> tuple[list[str], list[str]]:

@@ -5,6 +5,7 @@ import re
 import bench_database
 import bench_gpu
 import bench_nir
+import bench_report
 import bench_smart
 import bench_step
 import pytest
@@ -65,7 +66,8 @@ def test_the_benchmark_of_smart_mining_compares_it_with_the_bare_search(capsys, 
         found, same = float(row[6]), float(row[7])
         assert found > 0.98
         assert same > 0.98
-    assert lines[4].endswith(" s")
+    assert lines[4].split()[:3] == ["300", "exhaustive", "miner:"]
+    assert lines[4].endswith(" MB at most so far")
 
 
 def test_the_benchmark_of_the_database_collects_and_inserts_the_same_rows(capsys):
@@ -74,6 +76,18 @@ def test_the_benchmark_of_the_database_collects_and_inserts_the_same_rows(capsys
     assert len(re.findall(r"^ +[\d.]+ s  \([\d.]+ s CPU\)  ", said, re.MULTILINE)) == 7
     assert "  133 rows a run, " in said  # two of them are lists that runs share
     assert float(re.search(r"([\d.]+) KB a run on disk", said).group(1)) > 40
+
+
+def test_the_benchmark_of_the_report_tells_phases_memory_and_page(capsys, tmp_path):
+    small = ["--methods", "4", "--datasets", "1", "--seeds", "3"]
+    bench_report.main([*small, "--keep", str(tmp_path)])
+    said = capsys.readouterr().out
+    names = set(re.findall(r"^ +[\d.]+ s  \([\d.]+ s CPU\)  ([\w ]+)", said, re.MULTILINE))
+    assert {"making a database of 12 runs", "reading frames", "analysis leaderboard", "drawing", "page"} <= names
+    assert float(re.search(r"([\d.]+) MB of page", said).group(1)) > 0.05
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "of 12 runs done" in page
+    assert page.count('<tr id="run-') == 12
 
 
 def test_the_benchmark_of_nir_compares_a_step_with_that_of_a_plain_flow(capsys):

@@ -184,7 +184,7 @@ def test_data_sets_that_are_there_are_named_and_damaged_ones_too(doctor, tmp_pat
     (tmp_path / "broken.zip").write_text("no archive")
     code, found = doctor("data", "--data", tmp_path)
     assert code == 0
-    assert "holds the pack letters.npz; glyphs" in found["data"]["found"]
+    assert "holds the pack letters.npz; glyphs and toy_lines need no data" in found["data"]["found"]
     (tmp_path / "cub200" / "images" / "001.Albatross").mkdir(parents=True)
     (tmp_path / "cub200" / "images" / "001.Albatross" / "one.jpg").touch()
     code, found = doctor("data", "--data", tmp_path)

@@ -2,11 +2,12 @@
 
 import shutil
 import tempfile
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import postgres_server
 import pytest
+from postgres_server import server_database
 
 
 @pytest.fixture(scope="session")
@@ -23,17 +24,6 @@ def postgresql():
     finally:
         postgres_server.stop(folder)
         shutil.rmtree(folder)
-
-
-@contextmanager
-def server_database(postgresql, name="harness"):
-    """The URL of a new database on the server; gone afterwards."""
-    connection, url = postgresql
-    connection.execute(f"create database {name}")
-    try:
-        yield f"{url}/{name}"
-    finally:
-        connection.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 USER = "postgres"
@@ -66,6 +67,17 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def server_database(postgresql, name="harness"):
+    """The URL of a new database on the server; gone afterwards."""
+    connection, url = postgresql
+    connection.execute(f"create database {name}")
+    try:
+        yield f"{url}/{name}"
+    finally:
+        connection.execute(f"drop database {name} with (force)")
 
 
 if __name__ == "__main__":

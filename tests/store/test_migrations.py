@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from keep_version import fill
+from postgres_server import server_database
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
@@ -80,8 +81,6 @@ def test_an_earlier_version_is_brought_to_this_one_with_all_its_numbers(url, ver
 
 @pytest.mark.parametrize("version", EARLIER)
 def test_the_tables_that_were_brought_up_are_those_that_are_made_new(url, version, tmp_path_factory, postgresql):
-    from conftest import server_database
-
     load(url, version)
     open_engine(url, write=True)
     if url.startswith("sqlite"):
