@@ -52,7 +52,7 @@ def all_runs(evidence: Evidence) -> pd.DataFrame:
     own = ["setting", "method", "seed", "run_id", "state", "cause", "message"]
     values = evidence.measurements
     wide = values.pivot_table(index="run_id", columns=["split", "metric"], values="value", aggfunc="last")
-    numbers = wide.set_axis([f"{split}.{name}" for split, name in wide.columns], axis=1)
+    numbers = wide.set_axis([".".join(pair) for pair in wide.columns.to_list()], axis=1)
     numbers = numbers.set_axis(numbers.index.astype(object), axis=0).sort_index(axis=1)
     known = pd.DataFrame.from_dict(evidence.configurations, orient="index").drop(columns="seed", errors="ignore")
     runs = evidence.runs[own].set_index("run_id", drop=False)

@@ -322,7 +322,8 @@ def _of_curves(
 
 def plain(frame: pd.DataFrame) -> pd.DataFrame:
     """A frame with texts in place of categories."""
-    return frame.astype({name: object for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)})
+    categories = [name for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)]
+    return pd.DataFrame(frame.astype(dict.fromkeys(categories, object)))
 
 
 def _of_rules(database: Frames, study: str, profile: str | None, runs: pd.DataFrame) -> pd.DataFrame:

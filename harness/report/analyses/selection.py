@@ -164,9 +164,9 @@ def _drawing(evidence: Evidence, numbers: pd.DataFrame) -> Drawing:
     recall = numbers[numbers["metric"] == METRICS[0]]
     first = next(rule for rule in SHORT if rule in set(recall["selection"]))
     means = recall[recall["selection"] == first].groupby(CELL, sort=False)["value"].mean()
-    means = means.sort_values(ascending=False, kind="stable").reset_index()
-    shown = best_rows(means, means["setting"].nunique())
-    caption += left_out(len(shown), len(means))
+    ranked = means.sort_values(ascending=False, kind="stable").reset_index()
+    shown = best_rows(ranked, ranked["setting"].nunique())
+    caption += left_out(len(shown), len(ranked))
     recall = recall.merge(shown[CELL], on=CELL)
     return Drawing(
         "selection", caption, partial(rule_dots, recall, SHORT), "Dot plot of recall by rule", "selection_methods"
