@@ -166,7 +166,7 @@ class Evidence:
 
     def metrics(self, split: str) -> set[str]:
         """Names of the metrics that at least one run has on a split."""
-        return set(self.measurements.loc[self.measurements["split"] == split, "metric"])
+        return set(self.measurements.loc[self.measurements["split"] == split, "metric"].unique())
 
 
 def read(
@@ -307,7 +307,7 @@ def _of_runs(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     ids = frame["run_id"].astype("category").cat
     place = pd.Index(runs["run_id"]).get_indexer(ids.categories)[ids.codes]
     known = place >= 0
-    joined = frame.loc[known, ["run_id", *own]].reset_index(drop=True)
+    joined: pd.DataFrame = frame.loc[known, ["run_id", *own]].reset_index(drop=True)
     for name in (*CELL, "objective", "regularizer"):
         joined[name] = runs[name].astype("category").array[place[known]]
     joined["seed"] = runs["seed"].to_numpy()[place[known]]
