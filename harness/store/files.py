@@ -130,7 +130,9 @@ def parse_json(text: bytes, path: Path) -> Any:
     with suppress(ValueError):
         return from_json(text, allow_inf_nan=False)
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        found = json.loads(text, parse_constant=_no_constant)
+        json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair, which no database keeps
+        return found
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is damaged (not JSON: {error}); copy it again or delete it") from error
 

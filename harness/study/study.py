@@ -23,7 +23,7 @@ from harness.study.tune import Tune
 from harness.training.roles import sealed
 
 MAX_RUNS = 20_000
-MAX_COMPARISONS = 300_000
+MAX_COMPARISONS = 150_000
 """Of runs with values of `when` and `exclude`: seconds, which a person still waits for."""
 FOLDER = Path("studies")
 
