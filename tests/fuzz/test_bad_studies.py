@@ -15,6 +15,7 @@ SCRIPT = Path(__file__).with_name("hammer_studies.py")
 SEED = 20261121
 
 
+@pytest.mark.slow
 def test_studies_made_to_take_long_are_answered_at_once(tmp_path):
     tally = in_child(SCRIPT, "shapes", folder=tmp_path)
     assert tally.faults == []
