@@ -22,6 +22,7 @@ from harness.cli.studies import (
     load_chosen,
     studies_from,
 )
+from harness.errors import StudyError, did_you_mean
 
 if TYPE_CHECKING:
     from harness.study import Study
@@ -158,9 +159,13 @@ def cancel(
     """
     from harness.dispatch.leftovers import has_had_jobs
     from harness.launch import Cancelled, cancel_jobs
+    from harness.store.study_records import launched_studies
 
     place = places(context, results)
     name = study_name(study)
+    known = launched_studies(place.results)
+    if name not in known:
+        raise StudyError(f"no study {name!r} was ever launched into {place.results}{did_you_mean(name, known)}")
     Cancelled(name, place.results).set()
     jobs = cancel_jobs(name, place.results) if has_had_jobs(place.results) else 0
     message(f"{name}: every launch of it was asked to end{f', and {jobs} jobs of the cluster' if jobs else ''}")

@@ -63,6 +63,11 @@ def record_path(results_dir: Path | str, study: str, profile: str | None) -> Pat
     return Path(results_dir, study, f"study-{quote(profile, safe=' ')}.json" if profile else "study.json")
 
 
+def launched_studies(results_dir: Path | str) -> set[str]:
+    """The names of all studies that were ever launched into a results folder, or planned there."""
+    return {path.parent.name for path in Path(results_dir).glob("*/study*.json")}
+
+
 def read_records(results_dir: Path | str) -> Iterator[Record]:
     """The records of all studies of a results folder; one that is damaged is named in a warning and left out."""
     for path in sorted(Path(results_dir).glob("*/study*.json")):

@@ -88,3 +88,11 @@ def test_a_study_that_is_not_in_the_database_is_told_plainly(harness, study):
         assert code in (2, 3), command
         assert "nothing" in err
         assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", ["fair", "../elsewhere"])
+def test_a_study_that_was_never_launched_cannot_be_cancelled_and_nothing_is_made(harness, tmp_path, name):
+    code, _, err = harness("cancel", name)
+    assert code == 2
+    assert f"no study '{name}' was ever launched into" in err
+    assert list(tmp_path.iterdir()) == []
