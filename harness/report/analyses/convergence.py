@@ -24,7 +24,7 @@ def analyze(evidence: Evidence) -> Section:
     if curves.empty:
         return Section("convergence", TITLE, ["No run has a curve of test R@1 yet."])
     drawings = [
-        _drawing(curves[curves["setting"] == setting], f"convergence_{index}", setting)
+        _drawing(_best_first(curves[curves["setting"] == setting]), f"convergence_{index}", setting)
         for index, setting in enumerate(dict.fromkeys(curves["setting"]), start=1)
     ]
     return Section("convergence", TITLE, _reading(evidence, curves), [_table(evidence, curves)], drawings)
@@ -42,6 +42,12 @@ def mean_curves(evidence: Evidence, name: str, split: str) -> pd.DataFrame:
     runs = chosen.groupby(keys, sort=False)["run_id"].nunique().rename("runs").reset_index()
     complete = grouped.merge(runs, on=keys)
     return plain(complete[complete["n"] == complete["runs"]].drop(columns="runs"))
+
+
+def _best_first(curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves of a setting, those with the highest ends first."""
+    ends = curves.groupby("method", sort=False)["mean"].transform("last")
+    return curves.assign(end=ends).sort_values("end", ascending=False, kind="stable").drop(columns="end")
 
 
 def _drawing(curves: pd.DataFrame, name: str, setting: str) -> Drawing:

@@ -32,7 +32,8 @@ def multiples(
     curves = curves[curves["objective"].isin(objectives)]
     columns = min(3, len(objectives))
     rows = -(-len(objectives) // columns)
-    figure, grid = panels(rows, columns, 3.2, 2.5, sharex=True, sharey=True)
+    alone = len(objectives) == 1
+    figure, grid = panels(rows, columns, *((10.0, 3.6) if alone else (3.2, 2.5)), sharex=True, sharey=True)
     axes = [axis for line in grid for axis in line]
     lines = [(key, line) for key, line in curves.groupby([*CELL, "objective"], sort=False)]
     faint = _end_to_end([line[[x, y]].to_numpy(dtype=float) * (1.0, scale) for _, line in lines])
@@ -47,15 +48,17 @@ def multiples(
                 line[y] * scale,
                 marker=marker,
                 markersize=3,
-                label=_variant(str(method), str(objective)),
+                label=_variant(str(method), str(objective), 64 if alone else 40),
                 **style,
             )
         axis.set_title(str(objective))
         if len(own) > 1:
-            axis.legend(loc="best", fontsize=7.5, handlelength=2.2, frameon=True, facecolor=PAPER, edgecolor="none")
-    for place, axis in enumerate(axes[: len(objectives)]):
-        lowest = place + columns >= len(objectives)
-        axis.set(xlabel=xlabel if lowest else "", ylabel=ylabel if place % columns == 0 else "")
+            beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)}  # many names would hide the only panel
+            place = beside if alone else {"loc": "best"}
+            axis.legend(**place, fontsize=7.5, handlelength=2.2, frameon=True, facecolor=PAPER, edgecolor="none")
+    for number, axis in enumerate(axes[: len(objectives)]):
+        lowest = number + columns >= len(objectives)
+        axis.set(xlabel=xlabel if lowest else "", ylabel=ylabel if number % columns == 0 else "")
         axis.tick_params(labelbottom=lowest)
     for axis in axes[len(objectives) :]:
         axis.set_axis_off()
@@ -68,7 +71,7 @@ def _end_to_end(lines: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.concatenate([part for line in lines for part in (line, gap)]).T
 
 
-def _variant(method: str, objective: str) -> str:
+def _variant(method: str, objective: str, length: int) -> str:
     """What tells a method from others of its objective: `margin beta=0.6 + rho` becomes `beta=0.6 + rho`."""
     text = " ".join(method.replace(objective, "", 1).split()).strip(" +") or method
-    return text if len(text) <= 40 else text[:39] + "…"
+    return text if len(text) <= length else text[: length - 1] + "…"
