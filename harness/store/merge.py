@@ -22,7 +22,7 @@ from harness.store import schema
 from harness.store.engine import open_engine, parse, told_by_database
 from harness.store.migrations import back_up
 from harness.store.rows import Row
-from harness.store.sources import name_of, opened
+from harness.store.sources import name_of, opened, parts_of
 from harness.store.study_records import checked, combined, insert, put_record, record_of, studies_in
 
 BATCH = 200
@@ -62,7 +62,7 @@ def merge(
     is damaged; batches of runs that came before stay, and the same command again goes on.
     """
     merged, records = Merged(), list[Mapping[str, Any]]()
-    for other in others:
+    for other in (part for place in others for part in parts_of(place)):
         with opened(other) as source, told_by_database(url):
             if _same(source, url):
                 continue

@@ -18,6 +18,7 @@ from harness.store import schema
 from harness.store.engine import engine_for_looking, parse, shown, told_by_database
 from harness.store.files import read_json, told_as
 from harness.store.rebuild import rebuild
+from harness.store.spool import ids_in
 
 FORMAT = 1
 MANIFEST, DATABASE = "bundle.json", "harness.db"
@@ -48,6 +49,20 @@ def name_of(place: str | Path) -> str:
     return shown(parse(place)) if "://" in str(place) else str(place)
 
 
+def parts_of(place: str | Path) -> list[str | Path]:
+    """Where the results of a place are: of a results folder in its run folders, and in its database.
+
+    Either may lack what the other has: results that were merged have no run folder there, new ones are not collected.
+    """
+    database = Path(place, DATABASE)
+    both = "://" not in str(place) and database.is_file() and not _only_database(place)
+    return [place, database] if both else [place]
+
+
+def _only_database(place: str | Path) -> bool:
+    return "://" not in str(place) and Path(place, DATABASE).is_file() and not any(ids_in(place))
+
+
 @contextmanager
 def opened(place: str | Path) -> Iterator[str]:
     """The URL of a database with what is in a database, a results folder or a bundle; there as long as it is open.
@@ -57,6 +72,8 @@ def opened(place: str | Path) -> Iterator[str]:
     if is_bundle(place):
         with unpacked(Path(place)) as bundle:
             yield bundle.url
+    elif _only_database(place):
+        yield str(Path(place, DATABASE))
     elif "://" not in str(place) and Path(place).is_dir():
         with tempfile.TemporaryDirectory(prefix="harness-results-") as aside:
             url = f"sqlite:///{aside}/{DATABASE}"

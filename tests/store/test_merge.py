@@ -92,6 +92,19 @@ def test_a_results_folder_is_merged_as_its_database_would_be(tmp_path, laptop_an
     assert merged(by_folder, tmp_path / "cluster", laptop) == merged(f"sqlite:///{tmp_path}/other.db", laptop, cluster)
 
 
+def test_of_a_results_folder_both_its_database_and_its_runs_are_merged(tmp_path, laptop_and_cluster):
+    laptop, cluster = laptop_and_cluster
+    once = merged(f"sqlite:///{tmp_path}/once.db", laptop, cluster)
+    folder = tmp_path / "both"
+    folder.mkdir()
+    merge(f"sqlite:///{folder}/harness.db", [laptop])
+    (folder / "runs").symlink_to(tmp_path / "cluster" / "runs")
+    assert merged(f"sqlite:///{tmp_path}/by-folder.db", folder, cluster) == once
+    (folder / "runs").unlink()
+    only_database = merged(f"sqlite:///{tmp_path}/only.db", folder)
+    assert only_database == merged(f"sqlite:///{tmp_path}/laptop.db", laptop)
+
+
 def test_collecting_goes_on_after_merging_and_leaves_what_came_from_elsewhere(tmp_path, laptop_and_cluster):
     laptop, cluster = laptop_and_cluster
     merge(laptop, [cluster])
