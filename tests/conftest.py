@@ -1,6 +1,7 @@
 """Shared by all tests: one thread a process, miniature runs, and a data set that is drawn once."""
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,6 +15,22 @@ from harness.specs import Evaluation, Optimizer, RunSpec, Training
 def bank_cache(tmp_path_factory) -> Path:
     """Where image banks are kept for the whole session."""
     return tmp_path_factory.mktemp("banks")
+
+
+@pytest.fixture
+def harness(monkeypatch, capsys, tmp_path):
+    """Runs `harness ARGUMENTS` in an empty folder; gives exit code, stdout and stderr."""
+    from harness.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return caught.value.code or 0, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture

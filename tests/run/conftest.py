@@ -2,31 +2,15 @@
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.cli import main
 from harness.doctor import checks
 from harness.doctor.checks import CHECKS
 from harness.doctor.examine import examine
 from harness.doctor.verdict import Where
-
-
-@pytest.fixture
-def harness(monkeypatch, capsys, tmp_path):
-    """Runs `harness ARGUMENTS` in an empty folder; gives exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return caught.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

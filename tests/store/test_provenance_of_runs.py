@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +10,6 @@ import torch
 from store_samples import make_result, make_spec, run_it
 
 from harness import provenance as module
-from harness.cli import main
 from harness.provenance import code_of_parts
 from harness.specs import Choice
 from harness.store.database import collect
@@ -155,19 +153,6 @@ def test_a_real_gpu_tells_its_driver_and_counts_energy_upwards():
     before = gpu.energy_joules(device)
     if before is not None:
         assert gpu.energy_joules(device) >= before > 0
-
-
-@pytest.fixture
-def harness(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return caught.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 def test_explain_shows_identity_provenance_and_attempts_from_the_folder_or_from_the_database(harness):
